@@ -36,7 +36,8 @@ class Spec:
     """One command in one sandbox.
 
     ``root`` is a directory with a root file system (locked packages, unpacked), or None for an empty root. ``mounts``
-    are laid over it in order. ``build`` is the host directory that appears, writable, as ``/build``. ``cwd`` is absolute inside.
+    are laid over it in order. ``build`` is the host directory that appears, writable, at the absolute path ``at`` (``/build``; a
+    rebuild varies it). ``cwd`` is absolute inside.
     ``cpus`` limits the visible CPUs (None: all), ``umask`` and ``uid`` are varied by rebuilds.
     """
 
@@ -46,6 +47,7 @@ class Spec:
     root: Path | None = None
     root_digest: str | None = None  # names the root for back ends that must copy it (docker: the image's tag)
     mounts: tuple[Mount, ...] = ()
+    at: str = "/build"
     cwd: str = "/build"
     hostname: str = "kubewright"
     uid: int = 1000

@@ -1,0 +1,114 @@
+"""Variables in a recipe's strings: ``{version}``, ``{module:k8s.io/api}``; ``{{`` and ``}}`` stand for braces.
+
+Two sets: what the recipe itself gives (*early*: usable where a source is named) and what lock and go.mod add (*late*:
+usable in steps and smoke checks). Whatever is not known is an error when the recipe is loaded, not when it is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+EARLY = ("version", "major", "minor", "patch")
+LATE = (*EARLY, "commit", "source_date", "source_date_iso")
+#: variables with an argument: the module's path, the source's name
+WITH_ARGUMENT = ("module", "commit")
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class UnknownVariable(ValueError):  # noqa: N818 - it is named in messages by its text only
+    """A variable or a lone brace that means nothing here; the text says which."""
+
+
+def expand(text: str, context: Mapping[str, str]) -> str:
+    """``text`` with each ``{name}`` replaced by ``context[name]``; raises UnknownVariable."""
+    if "{" not in text and "}" not in text:
+        return text
+
+    def value(name: str) -> str:
+        if name not in context:
+            raise UnknownVariable(_unknown(name, tuple(context)))
+        return context[name]
+
+    return _substitute(text, value)
+
+
+def variables(text: str) -> tuple[str, ...]:
+    """The names in ``text``, in order, with their arguments (``module:PATH``); raises UnknownVariable for a lone brace."""
+    names: list[str] = []
+
+    def note(name: str) -> str:
+        names.append(name)
+        return ""
+
+    _substitute(text, note)
+    return tuple(names)
+
+
+def recipe_context(version: str) -> dict[str, str]:
+    """The early variables of a version; parts that it does not have are not there."""
+    numbers = re.split(r"[.+-]", version)
+    parts = {name: number for name, number in zip(EARLY[1:], numbers, strict=False) if number.isdigit()}
+    return {"version": version, **parts}
+
+
+def lock_context(
+    version: str, source_date: int, commits: Mapping[str, str], main: str, modules: Mapping[str, str]
+) -> dict[str, str]:
+    """All variables. ``commits`` by source name (confirmed ones only), ``main`` the first source, ``modules`` path -> version.
+
+    The commit of a source whose commit is not in ``commits`` has to be passed as an empty string: it is known, and empty.
+    """
+    from datetime import datetime, timezone
+
+    moment = datetime.fromtimestamp(source_date, timezone.utc)
+    return {
+        **recipe_context(version),
+        "commit": commits.get(main, ""),
+        "source_date": str(source_date),
+        "source_date_iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **{f"commit:{name}": commit for name, commit in commits.items()},
+        **{f"module:{path}": found for path, found in modules.items()},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A check for ``Annotated``: the string's variables are of the names given."""
+
+    names: tuple[str, ...] = LATE
+    with_argument: tuple[str, ...] = WITH_ARGUMENT
+
+    def problem(self, value: str) -> str | None:
+        if "{" not in value and "}" not in value:
+            return None
+        try:
+            for name in variables(value):
+                head, colon, argument = name.partition(":")
+                if not (name in self.names or (colon and argument and head in self.with_argument)):
+                    return _unknown(name, (*self.names, *(f"{head}:..." for head in self.with_argument)))
+        except UnknownVariable as reason:
+            return str(reason)
+        return None
+
+    def keywords(self) -> Mapping[str, object]:
+        return {}
+
+
+def _substitute(text: str, value: Callable[[str], str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        token = match.group()
+        if token in ("{{", "}}"):
+            return token[0]
+        if match.group(1) is None:
+            raise UnknownVariable(f"a lone {token!r} in {text!r}; write {token * 2!r} for the character itself")
+        return value(match.group(1))
+
+    return _TOKEN.sub(replace, text)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    shown = ", ".join(f"{{{item}}}" for item in known[:12])
+    return f"unknown variable {{{name}}} (known: {shown}; {{{{ and }}}} for braces)"

@@ -210,6 +210,11 @@ def load_recipes(directory: Path) -> dict[str, Recipe]:
     return {path.parent.name: load_recipe(path) for path in sorted(directory.glob(f"*/{FILE}"))}
 
 
+def has_main_module(recipe: Recipe) -> bool:
+    """Whether it builds in the generated main module, and so has recipes/NAME/go.mod and go.sum."""
+    return any(step.go is not None and not step.go.dir for step in recipe.steps)
+
+
 def resolve(recipe: Recipe) -> Recipe:
     """``recipe`` with default names and the variables of its sources filled in."""
     context = recipe_context(recipe.version)

@@ -168,7 +168,7 @@ def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
         head, _, argument = name.partition(":")
         if head == "commit" and argument and argument not in sources:
             yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
-        if head == "module" and not any(source.form == "module" for source in recipe.sources):
-            yield Problem(path, f"{{{name}}} needs a go.mod, and no source has form module")
+        if head == "module" and not any(step.go and not step.go.dir for step in recipe.steps):
+            yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
         if head in ("major", "minor", "patch") and head not in known:
             yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

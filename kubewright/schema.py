@@ -166,11 +166,16 @@ class Field:
 Decoder = Callable[[Any, KeyPath, "list[Problem]"], Any]
 
 
-@cache
+_PLANS: dict[type, Mapping[str, Field]] = {}
+
+
 def fields_of(cls: type) -> Mapping[str, Field]:
     """The keys of a dataclass in order, by key. Made once per class."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {field.key: field for field in (_field(item, hints[item.name]) for item in dataclasses.fields(cls))}
+    if cls not in _PLANS:
+        hints = get_type_hints(cls, include_extras=True)
+        fields = (_field(item, hints[item.name]) for item in dataclasses.fields(cls))
+        _PLANS[cls] = {field.key: field for field in fields}
+    return _PLANS[cls]
 
 
 def cases_of(cls: type) -> Cases | None:

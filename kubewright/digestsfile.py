@@ -10,15 +10,13 @@ from typing import Annotated
 
 from kubewright import tomlfile, tomlwrite
 from kubewright.errors import LockError
-from kubewright.lockfile import check_format
+from kubewright.lockfile import Digest, check_format
 from kubewright.recipe import Name, Platform, RelativePath
-from kubewright.schema import Doc, Key, NotEmpty, Pattern, Problem
+from kubewright.schema import Doc, Key, NotEmpty, Problem
 from kubewright.settings import SandboxName
 
 FILE = "digests.toml"
 FORMAT = 1
-
-Digest = Annotated[str, Pattern(r"sha256:[0-9a-f]{64}", "a digest (sha256: and 64 lower-case hexadecimal digits)")]
 
 
 @dataclass(frozen=True, slots=True)

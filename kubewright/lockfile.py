@@ -18,6 +18,7 @@ FILE = "lockfile.toml"
 FORMAT = 1
 
 Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")]
+Digest = Annotated[str, Pattern(r"sha256:[0-9a-f]{64}", "a digest (sha256: and 64 lower-case hexadecimal digits)")]
 GitObject = Annotated[str, Pattern(r"[0-9a-f]{40}|[0-9a-f]{64}", "a full git object name")]
 #: 32 bytes in base64: the last digit before the '=' carries four bits only
 H1 = Annotated[str, Pattern(r"h1:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", "a Go dirhash (h1:...)")]
@@ -101,6 +102,7 @@ class LockedBuilder:
 
     suite: Annotated[Suite, Doc("Debian suite that was asked for.")] = ""
     requested: Annotated[tuple[PackageName, ...], Doc("Packages that were asked for.")] = ()
+    root: Annotated[Digest, Doc("Of the root file system that the packages make, unpacked.")] = ""
     toolchains: Annotated[tuple[LockedToolchain, ...], Key("toolchain")] = ()
     packages: Annotated[tuple[LockedPackage, ...], Key("package")] = ()
 

@@ -16,13 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 from kubewright.digest import Entry, link_target, walk
 from kubewright.errors import UnsafeArchiveError
 
 #: the time of every file in a tree of ours: 1980-01-01, the first that zip, make and everything else can hold
 NORMAL_TIME: Final = 315_532_800
+
+Writer = TypeVar("Writer", bound="TreeWriter")
 
 _CHUNK = 1 << 20
 _HOPS = 40  # symbolic links followed before the kernel says ELOOP
@@ -81,7 +83,7 @@ class TreeWriter:
         self._files = 0
         self._open: list[tuple[str, int]] = []  # the parent directory last written to, as names and descriptors
 
-    def __enter__(self) -> TreeWriter:
+    def __enter__(self: Writer) -> Writer:
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._root = os.open(self.root, _DIRECTORY)
         return self
@@ -106,14 +108,14 @@ class TreeWriter:
 
     def directory(self, name: str) -> None:
         """Make a directory and its parents; it may be there already."""
-        parts = self._parts(name, may_be_root=True)
+        parts = self.parts(name, may_be_root=True)
         self._counted(name, 0)
         if parts:
             self._parent(name, parts)
 
     def file(self, name: str, content: Readable, *, executable: bool = False) -> None:
         """Write a new file from a stream, to its end."""
-        parts = self._parts(name)
+        parts = self.parts(name)
         self._counted(name, 0)
         parent = self._parent(name, parts[:-1])
         with self._must_be_new(name):
@@ -130,7 +132,7 @@ class TreeWriter:
 
     def link(self, name: str, target: str) -> None:
         """Write a symbolic link."""
-        parts = self._parts(name)
+        parts = self.parts(name)
         self._counted(name, len(target))
         if not target or "\0" in target:
             raise self.refuse(name, "is a symbolic link without a usable target")
@@ -145,7 +147,7 @@ class TreeWriter:
 
     def hard_link(self, name: str, target: str) -> None:
         """A hard link becomes a copy of the file that it names, which has to be there already."""
-        source = self._parts(target)
+        source = self.parts(target)
         try:
             parent = self._parent(target, source[:-1], make=False)
             handle = os.open(source[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
@@ -157,7 +159,7 @@ class TreeWriter:
                 raise self.refuse(name, f"is a hard link to {target!r}, which is not a file")
             self.file(name, content, executable=bool(mode & 0o100))
 
-    def _parts(self, name: str, *, may_be_root: bool = False) -> tuple[str, ...]:
+    def parts(self, name: str, *, may_be_root: bool = False) -> tuple[str, ...]:
         """The names of a relative path; refuses everything that is not one. ``./`` and a last ``/`` are harmless."""
         if "\0" in name:
             raise self.refuse(name, "has a NUL in its name")

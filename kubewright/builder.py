@@ -21,14 +21,14 @@ PackageName = Annotated[str, Pattern(r"[a-z0-9][a-z0-9+.-]+", "a Debian package 
 class GoToolchain:
     """The official Go toolchain."""
 
-    version: Annotated[GoVersion, Doc("Release, such as 1.26.8.")]
+    version: Annotated[GoVersion, Doc("Its release.")]
 
 
 @dataclass(frozen=True, slots=True)
 class DebianRoot:
     """A root file system of unpacked Debian packages; their scripts are not run."""
 
-    suite: Annotated[Suite, Doc("Its main archive only, since a released suite keeps its packages.")]
+    suite: Annotated[Suite, Doc("Only its main archive is used: the packages of a released suite stay.")]
     packages: Annotated[tuple[PackageName, ...], Doc("What is wanted; the lock adds what they need."), NotEmpty("minItems")]
 
 

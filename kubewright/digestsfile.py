@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from kubewright import tomlfile, tomlwrite
 from kubewright.errors import LockError
@@ -16,7 +16,7 @@ from kubewright.schema import Doc, Key, NotEmpty, Problem
 from kubewright.settings import SandboxName
 
 FILE = "digests.toml"
-FORMAT = 1
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Accepted:
 class Digests:
     """Every accepted build: component -> platform -> outputs."""
 
-    version: Annotated[int, Doc("Format of this file.")] = FORMAT
+    version: Annotated[Literal[1], Doc("Format of this file.")] = FORMAT
     components: Annotated[
         Mapping[Name, Annotated[Mapping[Platform, Accepted], NotEmpty("minProperties")]], Key("component")
     ] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from kubewright import tomlfile, tomlwrite
 from kubewright.builder import GoVersion, PackageName, Suite
@@ -15,7 +15,7 @@ from kubewright.recipe import Name, Platform, RelativePath, Version
 from kubewright.schema import AtLeast, Case, Cases, Doc, Key, NotEmpty, Pattern, Problem
 
 FILE = "lockfile.toml"
-FORMAT = 1
+FORMAT: Final = 1
 
 Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")]
 Digest = Annotated[str, Pattern(r"sha256:[0-9a-f]{64}", "a digest (sha256: and 64 lower-case hexadecimal digits)")]
@@ -111,7 +111,7 @@ class LockedBuilder:
 class Lock:
     """Every pin of the project, by component and by builder."""
 
-    version: Annotated[int, Doc("Format of this file.")] = FORMAT
+    version: Annotated[Literal[1], Doc("Format of this file.")] = FORMAT
     components: Annotated[Mapping[Name, LockedComponent], Key("component")] = field(default_factory=dict)
     builders: Annotated[Mapping[Name, LockedBuilder], Key("builder")] = field(default_factory=dict)
 
@@ -174,9 +174,9 @@ def check_format(document: tomlfile.Document, known: int) -> None:
     version = document.data.get("version")
     if version is None:
         raise document.failure([Problem((), "the key 'version' is missing", f"its first line is version = {known}")])
-    if version != known:
+    if type(version) is not int or version != known:
         remedy = "use the kubewright that wrote it, or make it again"
-        raise document.failure([Problem(("version",), f"format {version} is not {known}, which is the one known", remedy)])
+        raise document.failure([Problem(("version",), f"format {version!r} is not {known}, which is the one known", remedy)])
 
 
 def _problems(lock: Lock) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from kubewright import tomlfile
 from kubewright.errors import RecipeError
 from kubewright.recipe_rules import problems_of
-from kubewright.schema import AtLeast, Case, Cases, Doc, Key, NotEmpty, Pattern
+from kubewright.schema import AtLeast, Case, Cases, Doc, ExactlyOne, Key, NotEmpty, Pattern
 from kubewright.template import EARLY, Template, expand, recipe_context
 
 FILE = "recipe.toml"
@@ -26,7 +26,7 @@ Version = Annotated[
     str,
     Pattern(
         r"[0-9]+(\.[0-9]+)*([-.]?(alpha|beta|rc|a|b)[-.]?[0-9]*)?(\+[a-z0-9]+([-.][a-z0-9]+)*)?",
-        "a version such as 1.37.2, 2.8.0-rc.1 or 1.37.1+k3s1 (without the leading v)",
+        "a version such as 1.37.2, 2.8.0-rc.1 or 1.37.1+k3s1, without a leading v",
     ),
 ]
 Platform = Annotated[str, Pattern(r"linux/(amd64|arm64)", "a platform: linux/amd64 or linux/arm64")]
@@ -37,7 +37,7 @@ RelativePath = Annotated[
         "a relative path without '..', '.' or a slash at its end",
     ),
 ]
-_WEB = r"https?://[^\s/@]+(/\S*)?|file:///\S+"
+_WEB = r"https?://[^\s/@<>]+(/\S*)?|file:///\S+"
 _URL = Pattern(_WEB, "an http(s) or file URL without credentials")
 Url = Annotated[str, _URL]
 GitUrl = Annotated[str, Pattern(_WEB + r"|ssh://([a-z0-9_-]+@)?[^\s/@]+/\S*", "a URL without a password")]
@@ -88,7 +88,7 @@ class Source:
         Pattern(r"[A-Za-z0-9][A-Za-z0-9._~/-]*[A-Za-z0-9]", "a Go module path"),
     ] = ""
     version: Annotated[EarlyText, Doc("Go module version."), NotEmpty()] = "v{version}"
-    git: Annotated[GitUrl, Doc("The repository upstream publishes.")] = ""
+    git: Annotated[GitUrl, Doc("The git repository of upstream.")] = ""
     tag: Annotated[EarlyText, Doc("git tag."), NotEmpty()] = "v{version}"
     subdirectory: Annotated[RelativePath, Doc("Folder of the repository in which the module lives.")] = ""
     url: Annotated[EarlyText, Doc("Where the archive is; the lock pins its SHA-256."), _URL] = ""
@@ -128,7 +128,7 @@ class GoStep:
     """One `go build` of one or more commands, without the network."""
 
     commands: Annotated[
-        Mapping[RelativePath, Annotated[str, NotEmpty()]],
+        Mapping[RelativePath, Annotated[str, Pattern(r"[A-Za-z0-9._~+/-]+", "a Go package path")]],
         Doc("Output path -> Go package."),
         NotEmpty("minProperties"),
     ]
@@ -148,6 +148,8 @@ class GoStep:
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step; exactly one of `go` and `run`."""
+
+    CHOICE: ClassVar[ExactlyOne] = ExactlyOne(("go", "run"))
 
     go: Annotated[GoStep | None, Doc("A `go build`.")] = None
     run: Annotated[tuple[LateText, ...], Doc("A command as an argument list; there is no shell."), NotEmpty("minItems")] = ()
@@ -179,18 +181,18 @@ class Recipe:
     """One component. The file is recipes/NAME/recipe.toml."""
 
     name: Annotated[Name, Doc("The component's name, and its folder's.")]
-    version: Annotated[Version, Doc("Upstream's version, without the leading v.")]
+    version: Annotated[Version, Doc("Upstream's version.")]
     summary: Annotated[str, Doc("What it is, in one line."), Pattern(r"[^\n]*\S[^\n]*", "one line of text")]
     licence: Annotated[
         str,
-        Doc("SPDX expression."),
+        Doc("Upstream's licence."),
         Pattern(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*", "an SPDX expression such as Apache-2.0"),
     ]
     builder: Annotated[Name, Doc("builders/NAME.toml: the environment that it is built in.")]
     sources: Annotated[tuple[Source, ...], Key("source"), Doc("Where the source is."), NotEmpty("minItems")]
     steps: Annotated[tuple[Step, ...], Key("step"), Doc("How it is built, in order."), NotEmpty("minItems")]
     outputs: Annotated[tuple[Output, ...], Key("output"), Doc("What comes out."), NotEmpty("minItems")]
-    homepage: Annotated[Url, Doc("Upstream's page.")] = ""
+    homepage: Annotated[Url, Doc("Page of upstream.")] = ""
     platforms: Annotated[tuple[Platform, ...], Doc("Platforms that it is built for."), NotEmpty("minItems")] = ("linux/amd64",)
     status: Annotated[str, Doc("Facts to know when upstream is dead, lost or cannot be fetched.")] = ""
     notes: Annotated[str, Doc("Why things are as they are.")] = ""

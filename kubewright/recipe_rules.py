@@ -86,9 +86,6 @@ def _sources(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _step(recipe: Recipe, step: Step, path: KeyPath) -> Iterator[Problem]:
-    if bool(step.go) == bool(step.run):
-        message = "has both `go` and `run`" if step.go else "has neither `go` nor `run`"
-        yield Problem(path, message, "each step has exactly one of them; write two steps")
     if step.go:
         for key, value in (("dir", step.dir), ("env", step.env)):
             if value:

@@ -140,6 +140,13 @@ class Cases:
     cases: Mapping[str, Case]
 
 
+@dataclass(frozen=True, slots=True)
+class ExactlyOne:
+    """As ``CHOICE: ClassVar[ExactlyOne]`` of a dataclass: one of these keys is there, and no other of them."""
+
+    keys: tuple[str, ...]
+
+
 # -- plans: what the decoder, the JSON Schema and the reference know of a class ------------------------------------
 
 
@@ -182,6 +189,12 @@ def cases_of(cls: type) -> Cases | None:
     """The class's ``CASES``, if it has them."""
     found = getattr(cls, "CASES", None)
     return found if isinstance(found, Cases) else None
+
+
+def choice_of(cls: type) -> tuple[str, ...]:
+    """The keys of the class's ``CHOICE``, if it has one."""
+    found = getattr(cls, "CHOICE", None)
+    return found.keys if isinstance(found, ExactlyOne) else ()
 
 
 def _field(item: dataclasses.Field[Any], annotated: Any) -> Field:
@@ -256,6 +269,12 @@ def _checked(plain: Decoder, checks: tuple[Callable[[Any], str | None], ...]) ->
     return decode_checked
 
 
+def choices(allowed: tuple[str | int, ...]) -> str:
+    """``"a", "b" or "c"``."""
+    *others, last = (f'"{item}"' if isinstance(item, str) else str(item) for item in allowed)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 _NAMES = {str: "a string", int: "an integer", bool: "true or false", float: "a number", list: "an array", dict: "a table"}
 
 
@@ -278,12 +297,14 @@ def _scalar(kind: type) -> Decoder:
     return decode_scalar
 
 
-def _literal(allowed: tuple[str, ...]) -> Decoder:
-    expected = " or ".join([", ".join(f'"{item}"' for item in allowed[:-1]), f'"{allowed[-1]}"']).removeprefix(" or ")
+def _literal(allowed: tuple[str | int, ...]) -> Decoder:
+    expected = choices(allowed)
+    kinds = {type(item) for item in allowed}
 
     def decode_literal(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if value not in allowed:
-            problems.append(Problem(path, f"expected {expected}, found {_found(value)}", _suggest(value, allowed)))
+        if type(value) not in kinds or value not in allowed:
+            remedy = _suggest(value, tuple(map(str, allowed)))
+            problems.append(Problem(path, f"expected {expected}, found {_found(value)}", remedy))
         return value
 
     return decode_literal
@@ -338,20 +359,33 @@ def _check_presence(
 ) -> None:
     for key, field in plan.items():
         if field.required and key not in value:
-            problems.append(Problem(path, f"the key {key!r} is missing", field.doc and f"{key}: {field.doc}"))
+            problems.append(_missing(path, field))
     cases = cases_of(cls)
-    case = cases.cases.get(str(value.get(cases.key))) if cases else None
-    if cases is None or case is None:
+    if cases:
+        _check_case(cases, plan, value, path, problems)
+    choice = choice_of(cls)
+    there = [key for key in choice if key in value]
+    if choice and len(there) != 1:
+        message = f"has {' and '.join(there)}" if there else f"has neither {' nor '.join(choice)}"
+        problems.append(Problem(path, message, f"each has exactly one of {' and '.join(choice)}"))
+
+
+def _check_case(
+    cases: Cases, plan: Mapping[str, Field], value: Mapping[str, Any], path: KeyPath, problems: list[Problem]
+) -> None:
+    decided = value.get(cases.key)
+    case = cases.cases.get(decided) if isinstance(decided, str) else None
+    if case is None:
         return
-    for key in case.required:
-        if key not in value:
-            doc = plan[key].doc
-            message = f"the key {key!r} is missing; {cases.key} = {value[cases.key]!r} needs it"
-            problems.append(Problem(path, message, doc and f"{key}: {doc}"))
-    for key in case.refused:
-        if key in value:
-            message = f"has no meaning with {cases.key} = {value[cases.key]!r}"
-            problems.append(Problem((*path, key), message, "remove the key"))
+    reason = f"{cases.key} = {decided!r}"
+    problems += [_missing(path, plan[key], f"; {reason} needs it") for key in case.required if key not in value]
+    problems += [
+        Problem((*path, key), f"has no meaning with {reason}", "remove the key") for key in case.refused if key in value
+    ]
+
+
+def _missing(path: KeyPath, field: Field, reason: str = "") -> Problem:
+    return Problem(path, f"the key {field.key!r} is missing{reason}", f"{field.key}: {field.doc}" if field.doc else "")
 
 
 def _unknown(key: str, path: KeyPath, plan: Mapping[str, Field]) -> Problem:

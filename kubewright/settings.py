@@ -20,7 +20,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm6
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """settings.toml as written; every key is optional."""
+    """What differs from site to site. Every key is optional, the file too; the environment wins over it."""
 
     sandbox: Annotated[SandboxName, Doc("What builds run in. Environment: KUBEWRIGHT_SANDBOX.")] = "bubblewrap"
     store: Annotated[

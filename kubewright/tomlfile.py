@@ -35,11 +35,15 @@ class Document:
     data: dict[str, Any]
     error: type[KubewrightError]
 
-    def describe(self, problem: Problem) -> str:
-        """``file:line: key.path: what is wrong``."""
+    def where(self, problem: Problem) -> str:
+        """``file:line``."""
         from kubewright.tomlines import line_of  # only failures need lines
 
-        return f"{self.name}:{line_of(self.text, problem.path)}: {problem}"
+        return f"{self.name}:{line_of(self.text, problem.path)}"
+
+    def describe(self, problem: Problem) -> str:
+        """``file:line: key.path: what is wrong``."""
+        return f"{self.where(problem)}: {problem}"
 
     def failure(self, problems: Iterable[Problem]) -> KubewrightError:
         """One error for all of them: the first is the reason, the others are details."""

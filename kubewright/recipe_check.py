@@ -99,9 +99,14 @@ def _abilities(recipe: Recipe, builder: Builder) -> Iterator[Problem]:
         if step.go and step.go.cgo and builder.debian is None:
             remedy = "name a builder with [debian] packages, such as cgo"
             yield Problem(("step", at, "go", "cgo"), f"the builder {builder.name!r} has no C compiler", remedy)
-        if step.run and builder.debian is None:
+        if step.run and not _finds(step.run[0], builder):
             remedy = "name a builder with [debian] packages, such as cgo"
-            yield Problem(("step", at, "run"), f"the builder {builder.name!r} has no programs to run", remedy)
+            yield Problem(("step", at, "run"), f"the builder {builder.name!r} has no {step.run[0]!r}", remedy)
+
+
+def _finds(program: str, builder: Builder) -> bool:
+    """Whether a builder may have the program: a path is one of the build's own, an empty root has the toolchain alone."""
+    return "/" in program or builder.debian is not None or (program == "go" and builder.go is not None)
 
 
 def _input(recipe: Recipe, item: Input, at: int, root: Path) -> Iterator[Problem]:

@@ -147,17 +147,18 @@ class TreeWriter:
 
     def hard_link(self, name: str, target: str) -> None:
         """A hard link becomes a copy of the file that it names, which has to be there already."""
+        with self._existing_file(name, target) as content:
+            self.file(name, content, executable=bool(os.fstat(content.fileno()).st_mode & 0o100))
+
+    def _existing_file(self, name: str, target: str) -> BinaryIO:
         source = self.parts(target)
         try:
             parent = self._parent(target, source[:-1], make=False)
-            handle = os.open(source[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        except OSError as error:
-            raise self.refuse(name, f"is a hard link to {target!r}, which is not a file of this archive") from error
-        with open(handle, "rb") as content:
-            mode = os.fstat(handle).st_mode
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(os.stat(source[-1], dir_fd=parent, follow_symlinks=False).st_mode):
                 raise self.refuse(name, f"is a hard link to {target!r}, which is not a file")
-            self.file(name, content, executable=bool(mode & 0o100))
+            return open(os.open(source[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent), "rb")
+        except OSError as error:
+            raise self.refuse(name, f"is a hard link to {target!r}, which is not in this archive") from error
 
     def parts(self, name: str, *, may_be_root: bool = False) -> tuple[str, ...]:
         """The names of a relative path; refuses everything that is not one. ``./`` and a last ``/`` are harmless."""

@@ -164,6 +164,7 @@ def complete(directory: Path, go: GoTool) -> None:
             remedy="when only an unwanted package needs that module, drop the import with a declared patch",
             details=done.stderr,
         )
+    (directory / "go.sum").touch()  # go leaves it out when nothing is to be summed
 
 
 def differences(main: GoMod, upstreams: Sequence[Upstream]) -> list[tuple[str, str, str]]:

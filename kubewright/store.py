@@ -293,6 +293,17 @@ class Store:
         )
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file of the project: the old bytes or the new ones, never a part."""
+    with writing(path.parent):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(data)
+            _rename_durably(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def _checked(digest: str) -> str:
     _hex(digest)
     return digest

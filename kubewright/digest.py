@@ -1,8 +1,8 @@
 """Digests: SHA-256 of files and trees, Go's ``h1:``, git's object ids.
 
-One convention: a SHA-256 is always the string ``sha256:<64 hex digits>``, in memory as in TOML and JSON. An ``h1:``
-keeps the form of go.sum. A git object id is 40 hex digits; that of a git tree is also the SWHID of the directory
-(``swh:1:dir:<id>``).
+One convention: a digest is the string ``sha256:<64 hex digits>``; where a key or an argument is itself called sha256, it
+holds the hex digits alone. An ``h1:`` keeps the form of go.sum. A git object id is 40 hex digits; that of a git tree is
+also the SWHID of the directory (``swh:1:dir:<id>``).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ too many bytes, too high a ratio of compression. When an archive is refused, not
 from __future__ import annotations
 
 import bz2
+import calendar
 import gzip
 import io
 import lzma
@@ -15,7 +16,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -69,15 +71,22 @@ def stripped(writer: TreeWriter, path: str, strip: int) -> str:
 
 def write_tar(stream: Readable, writer: TreeWriter, rename: Callable[[str], str]) -> None:
     """Write the members of a plain tar stream; ``rename`` gives each path its place, or the empty string to skip it."""
+    with open_tar(stream, writer.origin) as tar:
+        for member in tar:
+            _write_member(tar, member, writer, rename)
+            tar.members = []  # type: ignore[attr-defined]  # a stream needs none of those behind it
+
+
+@contextmanager
+def open_tar(stream: Readable, origin: str) -> Iterator[tarfile.TarFile]:
+    """A plain tar stream; what is wrong with it is an UnsafeArchiveError that names ``origin``."""
     try:
         with tarfile.open(
             fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=_BoundedInfo, encoding="utf-8", errors="surrogateescape"
         ) as tar:
-            for member in tar:
-                _write_member(tar, member, writer, rename)
-                tar.members = []  # type: ignore[attr-defined]  # a stream needs none of those behind it
+            yield tar
     except _BROKEN as error:
-        raise _broken(writer.origin, error) from error
+        raise _broken(origin, error) from error
 
 
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, writer: TreeWriter, rename: Callable[[str], str]) -> None:
@@ -227,6 +236,14 @@ def _check_sums(path: Path, members: list[zipfile.ZipInfo], limits: Limits) -> N
     check_ratio(path.name, total, path.stat().st_size, limits)
 
 
+def zip_time(member: zipfile.ZipInfo) -> int:
+    """A member's time in seconds since the epoch, read as UTC since a zip has no zone; 0 when it has none."""
+    try:
+        return max(0, calendar.timegm((*member.date_time, 0, 0, 0)))
+    except ValueError:
+        return 0
+
+
 def _write_zip_member(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
@@ -246,5 +263,6 @@ def _write_zip_member(
         elif stat.S_IFMT(mode) in (0, stat.S_IFREG):
             runs = executable(place) if executable else bool(mode & 0o100)
             writer.file(place, content, executable=runs)
+            writer.newest = max(writer.newest, zip_time(member))
         else:
             raise writer.refuse(place, "is a device, a pipe or of another kind that no source needs")

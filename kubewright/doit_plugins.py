@@ -26,6 +26,10 @@ from kubewright.report import Display, Progress, duration, show_error
 _display: Display | None = None
 
 
+#: `--dry-run` was given: `lock` and `gc` show what they would do
+dry_run = False
+
+
 def progress(name: str) -> Progress:
     """Where the task ``name`` reports; without a run in progress its reports go nowhere."""
     return _display.progress(name) if _display else Progress(name)
@@ -37,6 +41,7 @@ class MemoryDB:
     desc = "in memory: the store decides what is up to date"
 
     def __init__(self, name: str, codec: object, **_: object) -> None:
+        self.name = name
         self._data: dict[str, dict[str, Any]] = {}
 
     def get(self, task_id: str, dependency: str) -> Any:
@@ -130,6 +135,11 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
     """``doit run``: the same, and the exit code of the first failure is that of its error (docs/errors.md)."""
 
     def execute(self, params: Any, args: list[str]) -> int:
+        global dry_run
+        dry_run = "--dry-run" in args
+        args = [arg for arg in args if arg != "--dry-run"]
+        if dry_run and not all(arg.partition(":")[0] in ("lock", "gc") for arg in args):
+            raise InvalidCommand("--dry-run is for `lock` and `gc`; `kubewright plan NAME` shows what a build would do")
         previous = signal.signal(signal.SIGTERM, _terminated)
         try:
             status = int(super().execute(params, args) or 0)
@@ -176,7 +186,7 @@ class List(DoitList):  # type: ignore[misc]
     ) -> int:
         if subtasks or quiet or status or private or list_deps or template or pos_args:
             return int(super()._execute(subtasks, quiet, status, private, list_deps, template, sort, pos_args) or 0)
-        groups = [task for task in self.task_list if not task.subtask_of and not task.name.startswith("_")]
+        groups = [task for task in self.task_list if not task.subtask_of and ":" not in task.name]
         labels = {task.name: task.name + ("[:NAME]" if task.has_subtask else "") for task in groups}
         width = max(map(len, labels.values()), default=0) + 2
         for task in groups:
@@ -202,3 +212,26 @@ class Help(DoitHelp):  # type: ignore[misc]
         if subtasks:
             print("\nNAME is one of: " + " ".join(subtasks))
         return True
+
+
+class Clean(DoitCmdBase):  # type: ignore[misc]
+    """``doit clean``: remove artifacts. doit's own removes targets of tasks, of which there are none."""
+
+    doc_purpose = "remove artifacts (all, or those of the components named); the store keeps what was built"
+    doc_usage = "[NAME ...]"
+    doc_description = None
+    cmd_options = ()
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        from pathlib import Path
+
+        from kubewright.collect import clean
+        from kubewright.project import Project
+
+        try:
+            for path in clean(Project.find(Path.cwd()), args):
+                print(f"removed {path}")
+        except KubewrightError as error:
+            show_error(error, sys.stderr)
+            return error.exit_code
+        return 0

@@ -154,6 +154,13 @@ class TimeLimitError(KubewrightError):
     title = "time limit reached"
 
 
+class CheckError(KubewrightError):
+    """The quality gate or the tests found something."""
+
+    exit_code = 35
+    title = "checks failed"
+
+
 # -- the machine --------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ def _update(
         for name in changed:
             replace_file(project.root / name, files[name])
         replace_file(path, dump_lock(new).encode())
+    project.reload()
 
 
 def _is(path: Path, data: bytes) -> bool:

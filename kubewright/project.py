@@ -98,6 +98,12 @@ class Project:
     def digests(self) -> Digests:
         return load_digests(self.root / "digests.toml")
 
+    def reload(self) -> None:
+        """Forget lock and accepted digests (and the keys made of them): they have been written anew."""
+        for name in ("lock", "digests"):
+            self.__dict__.pop(name, None)
+        self._components.clear()
+
     @property
     def default_stack(self) -> Stack:
         return _named(self.stacks, self.settings.stack, "stack", "stacks/")

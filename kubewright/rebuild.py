@@ -1,7 +1,7 @@
 """Build again, cold and under other conditions, and compare; accept what two independent builds agree on.
 
-A rebuild shares the inputs with the first build, and neither its outputs nor any cache. It varies what may not matter: paths, uid,
-host name, CPU count, umask, locale, time zone, and the sandbox where the other one is set up. The clock moves on by itself.
+A rebuild shares the inputs with the first build, and neither its outputs nor any cache. It varies what may not matter: paths,
+uid, host name, CPU count, umask, locale, time zone, and the sandbox where the other is set up. The clock moves on by itself.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def accept(project: Project, component: Component, progress: Progress) -> None:
         old = load_digests(path)
         _show_change(old.find(component.name, component.platform), entry, progress)
         replace_file(path, dump_digests(with_accepted(old, component.name, component.platform, entry)).encode())
+    project.reload()
 
 
 def _show_change(old: Accepted | None, new: Accepted, progress: Progress) -> None:

@@ -173,7 +173,8 @@ def ensure_toolchain(store: Store, platform: str, go_version: str, h1: str, retr
     with store.lock("go-toolchain", f"fetching Go {go_version}"):
         fetched = not directory.is_dir()
         if fetched:
-            download(GoClient(bootstrap_goroot(), store, retries), module.path, module.version, check_sumdb=False)
+            # go never downloads a toolchain without its checksum database, except from a file:// proxy (a mirror)
+            download(GoClient(bootstrap_goroot(), store, retries), module.path, module.version)
         verify(store, [module], just_fetched=fetched)
         _restore_execute_bits(directory)
     return directory

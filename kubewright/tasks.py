@@ -1,0 +1,285 @@
+"""doit's view of a project: task groups, each with a task for every component that it fits.
+
+Making tasks reads recipes and nothing else; keys, locks and stores are looked at when a task is asked whether it is up to date.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kubewright import doit_plugins
+from kubewright.errors import KubewrightError
+from kubewright.project import Project
+from kubewright.report import Progress
+from kubewright.store import writing
+
+Task = dict[str, Any]
+
+#: `./doit help NAME`; the first line is the menu's
+HELP = {
+    "build": """build components from pinned source, without the network, into artifacts/
+
+    ./doit build                       the components of the default stack (settings: stack = "kubernetes")
+    ./doit build:kubectl               one component, and what it needs
+    ./doit build:etcd@linux-arm64      for another platform than this machine's
+    ./doit -n 2 build                  two at a time
+
+Fetches what is absent, verifies every input against the lock, builds in the sandbox, runs the smoke checks, and compares with
+digests.toml. What the store holds is not built again. A failure prints the end of the log and the log's path.""",
+    "rebuild": """build again, cold and under varied conditions, and compare byte by byte
+
+    ./doit rebuild:etcd
+
+The second build sees neither outputs nor caches of the first. Other paths, uid, host name, CPU count, umask, locale and time
+zone; the other sandbox where it is set up. Identical, or which file and which section differs first.""",
+    "accept": """write digests.toml for components on which two independent builds agree
+
+    ./doit build:etcd rebuild:etcd accept:etcd
+
+digests.toml is committed: from then on every build of the same key, anywhere, is compared with it.""",
+    "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
+
+    ./doit fetch:kubectl""",
+    "lock": """resolve versions to pins in lockfile.toml; shows what changes before it writes
+
+    ./doit lock                        every builder, then every component
+    ./doit lock:kubectl                one component (or builder: lock:cgo)
+    ./doit lock:kubectl --dry-run      show the difference only
+
+Asks origins and the Go checksum database, runs nothing of what it fetches. Writes recipes/NAME/go.mod and go.sum too.""",
+    "outdated": """list newer upstream releases; origins that cannot be reached are said""",
+    "gc": """shrink the store to what the lock needs
+
+    ./doit gc
+    ./doit gc --dry-run                say what would go""",
+    "test": """set up the test environment, then run the quality gate: format, lint, types, tests
+
+    ./doit test
+
+Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
+    "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
+    "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
+}
+
+
+def doc(group: str) -> str:
+    """The menu's line for a group."""
+    return HELP[group].splitlines()[0]
+
+
+def all_tasks(project: Project) -> Iterator[Task]:
+    """Every task, in the order of the menu."""
+    yield from _component_tasks(project, "build", _build, uptodate=_built)
+    yield from _component_tasks(project, "rebuild", _rebuild)
+    yield from _component_tasks(project, "accept", _accept)
+    yield from _component_tasks(project, "fetch", _fetch)
+    yield from _lock_tasks(project)
+    yield _single("outdated", project, _outdated)
+    yield _single("gc", project, _gc)
+    yield _single("test", project, _test)
+    yield _single("generate", project, _generate)
+    yield _single("requirements", project, _requirements)
+
+
+def _lock_tasks(project: Project) -> Iterator[Task]:
+    """``lock``: builders first, since components are resolved with their toolchains."""
+    yield {"basename": "lock", "name": None, "doc": doc("lock")}
+    for name in project.builders:
+        yield _task("lock", name, project, partial(_lock_builder, name=name))
+    for name in project.recipes:
+        yield _task("lock", name, project, partial(_lock_component, name=name))
+
+
+# -- making tasks -------------------------------------------------------------------------------------------------
+
+Work = Callable[[Project, Progress], None]
+
+
+def _component_tasks(
+    project: Project,
+    group: str,
+    work: Callable[..., None],
+    uptodate: Callable[[Project, str, str], bool] | None = None,
+) -> Iterator[Task]:
+    """``GROUP:NAME`` for the default stack, and tasks outside the group for other components and platforms."""
+    yield {"basename": group, "name": None, "doc": doc(group)}
+    stack = set(project.default_stack.components) if project.stacks else set()
+    default = project.settings.platform
+    for recipe in project.recipes.values():
+        for platform in recipe.platforms:
+            name = recipe.name if platform == default else f"{recipe.name}@{platform.replace('/', '-')}"
+            task = _task(group, name, project, partial(work, name=recipe.name, platform=platform))
+            if recipe.name not in stack or platform != default:
+                task = {**task, "basename": f"{group}:{name}"}
+                del task["name"]
+            if uptodate is not None:
+                task["uptodate"] = [_quietly(project, uptodate, recipe.name, platform)]
+                suffix = name.removeprefix(recipe.name)
+                task["task_dep"] = [f"{group}:{each.component}{suffix}" for each in recipe.inputs]
+            yield task
+
+
+def _quietly(project: Project, uptodate: Callable[[Project, str, str], bool], name: str, platform: str) -> Callable[[], bool]:
+    def check() -> bool:
+        try:
+            return uptodate(project, name, platform)
+        except KubewrightError:
+            return False  # the task itself meets the error again, and reports it
+
+    return check
+
+
+def _single(group: str, project: Project, work: Work) -> Task:
+    task = _task(group, group, project, work)
+    del task["name"]
+    return {**task, "doc": doc(group)}
+
+
+def _task(group: str, name: str, project: Project, work: Work) -> Task:
+    label = name if name == group else f"{group}:{name}"
+    return {
+        "basename": group,
+        "name": name,
+        "actions": [_action(project, label, work)],
+        "doc": doc(group),
+        "io": {"capture": False},
+        "verbosity": 2,
+    }
+
+
+def _action(project: Project, label: str, work: Work) -> Callable[[], Any]:
+    def action() -> Any:
+        from doit.exceptions import TaskFailed
+
+        report = doit_plugins.progress(label)
+        try:
+            with writing(project.settings.store):
+                work(project, report)
+        except KubewrightError as error:
+            report.fail(error)
+            return TaskFailed(error.message, report=False)
+        return True
+
+    return action
+
+
+# -- what tasks do ------------------------------------------------------------------------------------------------
+
+
+def _built(project: Project, name: str, platform: str) -> bool:
+    from kubewright.build import up_to_date
+
+    return up_to_date(project, project.component(name, platform))
+
+
+def _build(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.build import build
+    from kubewright.outputs import artifact_directory
+
+    component = project.component(name, platform)
+    record = build(project, component, report)
+    directory = artifact_directory(project, component).relative_to(project.root)
+    for output in record.outputs:
+        report.note(f"{directory / output.path}  {output.sha256.removeprefix('sha256:')[:16]}  {output.size / 1e6:.1f} MB")
+
+
+def _rebuild(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.rebuild import rebuild
+
+    rebuild(project, project.component(name, platform), report)
+
+
+def _accept(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.rebuild import accept
+
+    accept(project, project.component(name, platform), report)
+
+
+def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.inputs import ensure_inputs
+
+    inputs = ensure_inputs(project, project.component(name, platform), report)
+    report.note(f"every input is here and verified ({len(inputs.modules)} Go modules)")
+
+
+def _lock_builder(project: Project, report: Progress, name: str) -> None:
+    from kubewright.locking import lock_builder
+
+    lock_builder(project, name, report, dry_run=doit_plugins.dry_run)
+
+
+def _lock_component(project: Project, report: Progress, name: str) -> None:
+    from kubewright.locking import lock_component
+
+    lock_component(project, name, report, dry_run=doit_plugins.dry_run)
+
+
+def _gc(project: Project, report: Progress) -> None:
+    from kubewright.collect import gc
+
+    gc(project, report, dry_run=doit_plugins.dry_run)
+
+
+def _outdated(project: Project, report: Progress) -> None:
+    from kubewright.outdated import outdated
+
+    for line in outdated(project, report):
+        report.note(str(line))
+
+
+def _test(project: Project, report: Progress) -> None:
+    _install_test_requirements(project, report)
+    for name, command in (
+        ("format", ["ruff", "format", "--check", "--quiet", "."]),
+        ("lint", ["ruff", "check", "--quiet", "."]),
+        ("types", ["mypy"]),
+        ("tests", ["pytest", "-n", "2"]),
+    ):
+        report.stage(name)
+        _run(project, [sys.executable, "-m", *command])
+
+
+def _install_test_requirements(project: Project, report: Progress) -> None:
+    """pip checks the hashes; a stamp beside the environment says which file it was made from."""
+    wanted = project.root / "requirements" / "test.txt"
+    stamp = Path(sys.prefix) / ".kubewright-test"
+    if stamp.is_file() and stamp.read_bytes() == wanted.read_bytes():
+        return
+    report.stage("test environment")
+    _run(project, [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(wanted)])
+    stamp.write_bytes(wanted.read_bytes())
+
+
+def _run(project: Project, command: list[str]) -> None:
+    from kubewright.errors import CheckError
+
+    status = subprocess.run(command, cwd=project.root).returncode
+    if status:
+        words = " ".join(Path(word).name for word in command[:4])
+        raise CheckError(f"`{words}` ended with status {status}", remedy="read what it printed above")
+
+
+def _generate(project: Project, report: Progress) -> None:
+    from kubewright.generate import generate
+
+    for path in generate(project):
+        report.note(f"{path} written")
+
+
+def _requirements(project: Project, report: Progress) -> None:
+    """uv resolves for every Python from 3.10 on; it is only needed here, so it comes into an environment of its own."""
+    import venv
+
+    with project.store.scratch("uv") as scratch:
+        venv.create(scratch / "env", with_pip=True)
+        _run(project, [str(scratch / "env/bin/pip"), "install", "--quiet", "uv"])
+        for name in ("run", "test"):
+            report.stage(name)
+            arguments = ["--universal", "--python-version=3.10", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
+            files = [f"requirements/{name}.in", "-o", f"requirements/{name}.txt"]
+            _run(project, [str(scratch / "env/bin/uv"), "pip", "compile", *arguments, *files])

@@ -8,39 +8,49 @@ from pathlib import Path
 from kubewright.builder import Builder
 from kubewright.digest import sha256_file, sha256_hex
 from kubewright.errors import LockOutdatedError, RecipeError
-from kubewright.lockfile import FILE, LockedBuilder, LockedComponent, LockedSource
+from kubewright.lockfile import FILE, LockedBuilder, LockedComponent, LockedFile, LockedSource
 from kubewright.recipe import Recipe, Source, has_main_module
 
 
 def check_component(recipe: Recipe, locked: LockedComponent | None, root: Path) -> None:
     """``check_against``, and the lock's files against those below the project's ``root``. Raises LockOutdatedError."""
     check_against(recipe, locked)
-    pinned = {file.path: file.sha256 for file in locked.files} if locked else {}
-    found = project_files(recipe, root)
+    pinned = {file.path: file for file in locked.files} if locked else {}
+    found = {file.path: file for file in project_files(recipe, root)}
     lines = [f"{path} is new: {FILE} does not have it" for path in sorted({*found} - {*pinned})]
     lines += [f"{path} is in {FILE}, but there is no such file" for path in sorted({*pinned} - {*found})]
     lines += [
-        f"{path} has SHA-256 {found[path]} here and {pinned[path]} in {FILE}"
+        f"{path} is {_shown(found[path])} here and {_shown(pinned[path])} in {FILE}"
         for path in sorted({*found} & {*pinned})
         if found[path] != pinned[path]
     ]
     _raise_if_any(recipe.name, lines)
 
 
-def project_files(recipe: Recipe, root: Path) -> dict[str, str]:
-    """Every file of the project that goes into the component, relative to ``root`` -> SHA-256 in hexadecimal.
+def _shown(file: LockedFile) -> str:
+    return f"sha256 {file.sha256}" + (" (executable)" if file.executable else "")
+
+
+def project_files(recipe: Recipe, root: Path) -> tuple[LockedFile, ...]:
+    """Every file of the project that goes into the component, as `lock` pins it, sorted by path.
 
     go.mod and go.sum are left out while they do not exist (`lock` makes them); a missing patch or overlay, or a symbolic
     link among them, is a RecipeError.
     """
     here = f"recipes/{recipe.name}"
-    paths = [f"{here}/{name}" for name in ("go.mod", "go.sum") if has_main_module(recipe) and (root / here / name).exists()]
+    plain = [f"{here}/{name}" for name in ("go.mod", "go.sum") if has_main_module(recipe) and (root / here / name).exists()]
     for source in recipe.sources:
         for patch in source.patches:
-            paths += _files_below(root, f"patches/{recipe.name}/{patch.file}", recipe.name)
-    for overlay in recipe.overlays:
-        paths += _files_below(root, f"{here}/{overlay.from_}", recipe.name)
-    return {path: sha256_hex(sha256_file(root / path)) for path in sorted(set(paths))}
+            plain += _files_below(root, f"patches/{recipe.name}/{patch.file}", recipe.name)
+    laid = [path for item in recipe.overlays for path in _files_below(root, f"{here}/{item.from_}", recipe.name)]
+    return tuple(
+        LockedFile(path, sha256_hex(sha256_file(root / path)), path in laid and _is_executable(root / path))
+        for path in sorted({*plain, *laid})
+    )
+
+
+def _is_executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o100)
 
 
 def _files_below(root: Path, path: str, component: str) -> list[str]:

@@ -64,6 +64,7 @@ class LockedFile:
 
     path: Annotated[RelativePath, Doc("Relative to the project.")]
     sha256: Annotated[Sha256, Doc("Of its bytes.")]
+    executable: Annotated[bool, Doc("An overlay that git has as executable.")] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,33 +10,32 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kubewright.errors import RecipeError
+
 EARLY = ("version", "major", "minor", "patch")
 LATE = (*EARLY, "commit", "source_date", "source_date_iso")
 #: variables with an argument: the module's path, the source's name
 WITH_ARGUMENT = ("module", "commit")
 
+_REMEDY = "the variables are listed in docs/recipes.md; {module:PATH} is there when go.mod requires PATH"
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
-class UnknownVariable(ValueError):  # noqa: N818 - it is named in messages by its text only
-    """A variable or a lone brace that means nothing here; the text says which."""
-
-
 def expand(text: str, context: Mapping[str, str]) -> str:
-    """``text`` with each ``{name}`` replaced by ``context[name]``; raises UnknownVariable."""
+    """``text`` with each ``{name}`` replaced by ``context[name]``; raises RecipeError."""
     if "{" not in text and "}" not in text:
         return text
 
     def value(name: str) -> str:
         if name not in context:
-            raise UnknownVariable(_unknown(name, tuple(context)))
+            raise RecipeError(f"{_unknown(name, tuple(context))} in {text!r}", remedy=_REMEDY)
         return context[name]
 
     return _substitute(text, value)
 
 
 def variables(text: str) -> tuple[str, ...]:
-    """The names in ``text``, in order, with their arguments (``module:PATH``); raises UnknownVariable for a lone brace."""
+    """The names in ``text``, in order, with their arguments (``module:PATH``); raises RecipeError for a lone brace."""
     names: list[str] = []
 
     def note(name: str) -> str:
@@ -49,9 +48,9 @@ def variables(text: str) -> tuple[str, ...]:
 
 def recipe_context(version: str) -> dict[str, str]:
     """The early variables of a version; parts that it does not have are not there."""
-    numbers = re.split(r"[.+-]", version)
-    parts = {name: number for name, number in zip(EARLY[1:], numbers, strict=False) if number.isdigit()}
-    return {"version": version, **parts}
+    release = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    numbers = release.group().split(".") if release else []
+    return {"version": version, **dict(zip(EARLY[1:], numbers, strict=False))}
 
 
 def lock_context(
@@ -89,8 +88,8 @@ class Template:
                 head, colon, argument = name.partition(":")
                 if not (name in self.names or (colon and argument and head in self.with_argument)):
                     return _unknown(name, (*self.names, *(f"{head}:..." for head in self.with_argument)))
-        except UnknownVariable as reason:
-            return str(reason)
+        except RecipeError as reason:
+            return reason.message
         return None
 
     def keywords(self) -> Mapping[str, object]:
@@ -103,7 +102,8 @@ def _substitute(text: str, value: Callable[[str], str]) -> str:
         if token in ("{{", "}}"):
             return token[0]
         if match.group(1) is None:
-            raise UnknownVariable(f"a lone {token!r} in {text!r}; write {token * 2!r} for the character itself")
+            remedy = f"write {token * 2!r} for the character itself"
+            raise RecipeError(f"a lone {token!r} in {text!r}; {remedy}", remedy=remedy)
         return value(match.group(1))
 
     return _TOKEN.sub(replace, text)

@@ -53,7 +53,7 @@ def _table(path: tuple[str, ...], data: Mapping[str, Any]) -> Iterator[str]:
         inner = (*path, key)
         if _is_table(value):
             # a table of nothing but tables needs no line of its own
-            if not value or not all(_is_table(item) for item in value.values()):
+            if not value or not all(_is_table(item) or _is_tables(item) for item in value.values()):
                 yield from ("", f"[{_path(inner)}]")
             yield from _table(inner, value)
         elif _is_tables(value):

@@ -36,9 +36,9 @@ class Spec:
     """One command in one sandbox.
 
     ``root`` is a directory with a root file system (locked packages, unpacked), or None for an empty root. ``mounts``
-    are laid over it in order. ``build`` is the host directory that appears, writable, at the absolute path ``at`` (``/build``; a
-    rebuild varies it). ``cwd`` is absolute inside.
-    ``cpus`` limits the visible CPUs (None: all), ``umask`` and ``uid`` are varied by rebuilds.
+    are laid over it in order. ``build`` is the host directory that appears, writable, at the absolute path ``at``
+    (``/build``; a rebuild varies it). ``cwd`` is absolute inside. ``cpus`` limits the visible CPUs (None: all), ``umask``
+    and ``uid`` are varied by rebuilds. HOME (``/tmp`` unless given) and PWD (``cwd``) are always in the environment.
     """
 
     argv: tuple[str, ...]

@@ -94,7 +94,8 @@ def resolve_component(project: Project, recipe: Recipe, progress: Progress) -> R
         resolve = {"module": _resolve_module, "tree": _resolve_tree, "archive": _resolve_archive}[source.form]
         pins.append(resolve(project, source, known, client, progress))
     files = _main_module(project, recipe, pins, client, progress) if has_main_module(recipe) and client else {}
-    digests = project_files(recipe, project.root) | {path: sha256_hex(sha256_bytes(data)) for path, data in files.items()}
+    digests = {file.path: file.sha256 for file in project_files(recipe, project.root)}
+    digests |= {path: sha256_hex(sha256_bytes(data)) for path, data in files.items()}
     locked = tuple(LockedFile(path, digest) for path, digest in sorted(digests.items()))
     return Resolved(LockedComponent(recipe.version, tuple(pins), locked), files)
 

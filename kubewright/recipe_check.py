@@ -8,10 +8,11 @@ from pathlib import Path
 
 from kubewright import tomlfile
 from kubewright.builder import Builder, load_builder
+from kubewright.decode import decode
 from kubewright.errors import KubewrightError, RecipeError
 from kubewright.recipe import FILE, Input, Recipe, load_recipe
 from kubewright.recipe_rules import problems_of
-from kubewright.schema import Problem, decode, show_path
+from kubewright.schema import Problem, show_path
 
 
 @dataclass(frozen=True, slots=True)

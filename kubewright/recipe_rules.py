@@ -25,7 +25,8 @@ def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
     yield from _placements(recipe)
     yield from _platforms(recipe)
     for path, text in templates(recipe):
-        yield from _variables(recipe, path, text)
+        if "{" in text:
+            yield from _variables(recipe, path, text)
 
 
 def executable_name(package: str) -> str:
@@ -159,13 +160,12 @@ def _platforms(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
-    sources = [source.name or recipe.name for source in recipe.sources]
-    known = recipe_context(recipe.version)
     for name in variables(text):
         head, _, argument = name.partition(":")
+        sources = [source.name or recipe.name for source in recipe.sources]
         if head == "commit" and argument and argument not in sources:
             yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
         if head == "module" and not any(step.go and not step.go.dir for step in recipe.steps):
             yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
-        if head in ("major", "minor", "patch") and head not in known:
+        if head in ("major", "minor", "patch") and head not in recipe_context(recipe.version):
             yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

@@ -1,11 +1,9 @@
-"""Decode parsed TOML into frozen dataclasses, strictly, by their type hints.
+"""How a dataclass says what a TOML file may hold: by its type hints, and by what ``Annotated`` adds to them.
 
-One definition serves three readers: this decoder, the JSON Schemas that editors use (``schema_json``) and the reference
-in docs/recipes.md (``reference``). A hint is str, int, bool, Literal[...], tuple[T, ...], Mapping[str, T], another such
-dataclass, or any of them ``| None``; ``Annotated`` adds what a type cannot say: ``Doc``, ``Key``, ``Pattern``,
-``AtLeast``, ``NotEmpty`` or anything else with the ``problem`` method of ``Check``.
-
-Nothing here knows files or lines: a failure is a ``Problem`` with a key path, and decoding goes on to find the next one.
+One definition serves three readers: the decoder (``decode``), the JSON Schemas that editors use (``schema_json``) and the
+reference in docs/recipes.md (``reference``). A hint is str, int, bool, Literal[...], tuple[T, ...], Mapping[str, T],
+another such dataclass, or any of them ``| None``; ``Annotated`` adds what a type cannot say: ``Doc``, ``Key``,
+``Pattern``, ``AtLeast``, ``NotEmpty`` or anything else with the ``problem`` method of ``Check``.
 """
 
 from __future__ import annotations
@@ -13,12 +11,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
-
-T = TypeVar("T")
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 #: keys and array indexes from the document's root to a value
 KeyPath = tuple[str | int, ...]
@@ -147,19 +143,19 @@ class ExactlyOne:
     keys: tuple[str, ...]
 
 
-# -- plans: what the decoder, the JSON Schema and the reference know of a class ------------------------------------
+# -- what decoder, JSON Schema and reference know of a class ------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a table. ``hint`` has its Annotated taken off; ``default`` is ``dataclasses.MISSING`` when required."""
+    """One key of a table. ``hint`` is ``annotated`` bare; ``default`` is ``dataclasses.MISSING`` when required."""
 
     name: str
     key: str
+    annotated: Any
     hint: Any
     metadata: tuple[Any, ...]
     default: Any
-    decode: Decoder
 
     @property
     def required(self) -> bool:
@@ -168,9 +164,6 @@ class Field:
     @property
     def doc(self) -> str:
         return next((item.text for item in self.metadata if isinstance(item, Doc)), "")
-
-
-Decoder = Callable[[Any, KeyPath, "list[Problem]"], Any]
 
 
 _PLANS: dict[type, Mapping[str, Field]] = {}
@@ -203,7 +196,7 @@ def _field(item: dataclasses.Field[Any], annotated: Any) -> Field:
     default = item.default
     if item.default_factory is not dataclasses.MISSING:
         default = item.default_factory()
-    return Field(item.name, key, hint, metadata, default, decoder(annotated))
+    return Field(item.name, key, annotated, hint, metadata, default)
 
 
 def split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -219,182 +212,7 @@ def split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
             return hint, metadata
 
 
-# -- decoders, one per hint, made once -----------------------------------------------------------------------------
-
-
-def decode(cls: type[T], data: object, problems: list[Problem], path: KeyPath = ()) -> T | None:
-    """``data`` (a parsed TOML table) as a ``cls``; None when ``problems`` got something added."""
-    hint: Any = cls
-    result: T | None = decoder(hint)(data, path, problems)
-    return result
-
-
-@cache
-def decoder(annotated: Any) -> Decoder:
-    """The function that decodes values of one hint."""
-    hint, metadata = split(annotated)
-    plain = _plain_decoder(hint)
-    checks = tuple(item.problem for item in metadata if hasattr(item, "problem"))
-    return _checked(plain, checks) if checks else plain
-
-
-def _plain_decoder(hint: Any) -> Decoder:
-    origin = get_origin(hint)
-    if hint in (str, int, bool):
-        return _scalar(hint)
-    if origin is Literal:
-        return _literal(get_args(hint))
-    if origin is tuple:
-        return _array(decoder(get_args(hint)[0]))
-    if origin in (Mapping, dict):
-        key, value = get_args(hint)
-        return _table(decoder(key), decoder(value))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _dataclass(hint)
-    raise TypeError(f"no decoder for {hint!r}")
-
-
-def _checked(plain: Decoder, checks: tuple[Callable[[Any], str | None], ...]) -> Decoder:
-    def decode_checked(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        before = len(problems)
-        result = plain(value, path, problems)
-        if len(problems) == before:
-            for check in checks:
-                message = check(result)
-                if message is not None:
-                    problems.append(Problem(path, message))
-                    break
-        return result
-
-    return decode_checked
-
-
 def choices(allowed: tuple[str | int, ...]) -> str:
     """``"a", "b" or "c"``."""
     *others, last = (f'"{item}"' if isinstance(item, str) else str(item) for item in allowed)
     return f"{', '.join(others)} or {last}" if others else last
-
-
-_NAMES = {str: "a string", int: "an integer", bool: "true or false", float: "a number", list: "an array", dict: "a table"}
-
-
-def _found(value: object) -> str:
-    name = _NAMES.get(type(value), "a date or time")
-    shown = "" if isinstance(value, (dict, list)) else f": {value!r}" if isinstance(value, str) else f": {value}"
-    return f"{'a boolean' if isinstance(value, bool) else name}{shown.lower() if isinstance(value, bool) else shown}"
-
-
-def _wrong_type(expected: str, value: object, path: KeyPath) -> Problem:
-    return Problem(path, f"expected {expected}, found {_found(value)}")
-
-
-def _scalar(kind: type) -> Decoder:
-    def decode_scalar(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if type(value) is not kind:  # bool is an int for isinstance
-            problems.append(_wrong_type(_NAMES[kind], value, path))
-        return value
-
-    return decode_scalar
-
-
-def _literal(allowed: tuple[str | int, ...]) -> Decoder:
-    expected = choices(allowed)
-    kinds = {type(item) for item in allowed}
-
-    def decode_literal(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if type(value) not in kinds or value not in allowed:
-            remedy = _suggest(value, tuple(map(str, allowed)))
-            problems.append(Problem(path, f"expected {expected}, found {_found(value)}", remedy))
-        return value
-
-    return decode_literal
-
-
-def _array(item: Decoder) -> Decoder:
-    def decode_array(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if type(value) is not list:
-            problems.append(_wrong_type("an array", value, path))
-            return ()
-        return tuple(item(entry, (*path, index), problems) for index, entry in enumerate(value))
-
-    return decode_array
-
-
-def _table(key: Decoder, item: Decoder) -> Decoder:
-    def decode_table(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if type(value) is not dict:
-            problems.append(_wrong_type("a table", value, path))
-            return {}
-        return {key(name, (*path, name), problems): item(entry, (*path, name), problems) for name, entry in value.items()}
-
-    return decode_table
-
-
-def _dataclass(cls: type) -> Decoder:
-    plan: Mapping[str, Field] | None = None
-
-    def decode_dataclass(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        nonlocal plan
-        if plan is None:  # here, not above: a class may hold itself or one that is defined later
-            plan = fields_of(cls)
-        if type(value) is not dict:
-            problems.append(_wrong_type("a table", value, path))
-            return None
-        before = len(problems)
-        arguments: dict[str, Any] = {}
-        for key, entry in value.items():
-            field = plan.get(key)
-            if field is None:
-                problems.append(_unknown(key, path, plan))
-            else:
-                arguments[field.name] = field.decode(entry, (*path, key), problems)
-        _check_presence(cls, plan, value, path, problems)
-        return cls(**arguments) if len(problems) == before else None
-
-    return decode_dataclass
-
-
-def _check_presence(
-    cls: type, plan: Mapping[str, Field], value: Mapping[str, Any], path: KeyPath, problems: list[Problem]
-) -> None:
-    for key, field in plan.items():
-        if field.required and key not in value:
-            problems.append(_missing(path, field))
-    cases = cases_of(cls)
-    if cases:
-        _check_case(cases, plan, value, path, problems)
-    choice = choice_of(cls)
-    there = [key for key in choice if key in value]
-    if choice and len(there) != 1:
-        message = f"has {' and '.join(there)}" if there else f"has neither {' nor '.join(choice)}"
-        problems.append(Problem(path, message, f"each has exactly one of {' and '.join(choice)}"))
-
-
-def _check_case(
-    cases: Cases, plan: Mapping[str, Field], value: Mapping[str, Any], path: KeyPath, problems: list[Problem]
-) -> None:
-    decided = value.get(cases.key)
-    case = cases.cases.get(decided) if isinstance(decided, str) else None
-    if case is None:
-        return
-    reason = f"{cases.key} = {decided!r}"
-    problems += [_missing(path, plan[key], f"; {reason} needs it") for key in case.required if key not in value]
-    problems += [
-        Problem((*path, key), f"has no meaning with {reason}", "remove the key") for key in case.refused if key in value
-    ]
-
-
-def _missing(path: KeyPath, field: Field, reason: str = "") -> Problem:
-    return Problem(path, f"the key {field.key!r} is missing{reason}", f"{field.key}: {field.doc}" if field.doc else "")
-
-
-def _unknown(key: str, path: KeyPath, plan: Mapping[str, Field]) -> Problem:
-    return Problem((*path, key), "unknown key", _suggest(key, tuple(plan)))
-
-
-def _suggest(value: object, allowed: tuple[str, ...]) -> str:
-    import difflib  # only failures need it
-
-    close = difflib.get_close_matches(str(value), allowed, n=1)
-    known = ", ".join(sorted(allowed))
-    return f"did you mean {close[0]!r}? (known: {known})" if close else f"known: {known}"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from kubewright import tomlfile
+from kubewright.decode import decode
 from kubewright.errors import RecipeError
 from kubewright.recipe import Name, Platform
-from kubewright.schema import AtLeast, Doc, NotEmpty, Problem, decode
+from kubewright.schema import AtLeast, Doc, NotEmpty, Problem
 
 FILE = "settings.toml"
 SandboxName = Literal["bubblewrap", "docker"]

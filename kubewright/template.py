@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kubewright.errors import RecipeError
 
 EARLY = ("version", "major", "minor", "patch")
-LATE = (*EARLY, "commit", "source_date", "source_date_iso")
+LATE = (*EARLY, "commit", "source_date", "source_date_iso", "build")
 #: variables with an argument: the module's path, the source's name
 WITH_ARGUMENT = ("module", "commit")
 
@@ -58,6 +58,7 @@ def lock_context(
 ) -> dict[str, str]:
     """All variables. ``commits`` by source name (confirmed ones only), ``main`` the first source, ``modules`` path -> version.
 
+    ``{build}``, the build directory's path inside the sandbox, is added where it is known: see ``steps``.
     The commit of a source whose commit is not in ``commits`` has to be passed as an empty string: it is known, and empty.
     """
     from datetime import datetime, timezone

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import tomli
 
+from kubewright.decode import decode
 from kubewright.errors import KubewrightError, RecipeError
-from kubewright.schema import Problem, decode
+from kubewright.schema import Problem
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from packaging.version import Version as PackagingVersion
 
 from kubewright import recipe as recipes
+from kubewright.decode import decoder
 from kubewright.errors import RecipeError
 from kubewright.recipe import GoStep, Input, Output, Overlay, Patch, Recipe, Smoke, Source, Step, load_recipe, load_recipes
 from kubewright.recipe_rules import executable_name
-from kubewright.schema import decoder
 
 FIXTURES = Path(__file__).parent / "data" / "project" / "recipes"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import tomli
 
+from kubewright.decode import decode
 from kubewright.recipe import Recipe, load_recipe
 from kubewright.recipe_rules import problems_of
 from kubewright.reference import PAGE, render_reference, with_reference
-from kubewright.schema import decode
 from kubewright.template import LATE
 
 ROOT = Path(__file__).parent.parent

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
+from kubewright.decode import decode, decoder
 from kubewright.schema import (
     AtLeast,
     Case,
@@ -17,8 +18,6 @@ from kubewright.schema import (
     NotEmpty,
     Pattern,
     Problem,
-    decode,
-    decoder,
     fields_of,
     show_path,
 )

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import tomli
 
-from kubewright.schema import decode
+from kubewright.decode import decode
 from kubewright.schema_json import DOCUMENTS, schema_of, write_schemas
 
 ROOT = Path(__file__).parent.parent

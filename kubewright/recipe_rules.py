@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from kubewright.recipe_model import GoStep, Recipe, Step, has_main_module
 from kubewright.schema import KeyPath, Problem
 from kubewright.template import recipe_context, variables
-
-if TYPE_CHECKING:
-    from kubewright.recipe import GoStep, Recipe, Step
 
 
 def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
@@ -165,7 +162,7 @@ def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
         sources = [source.name or recipe.name for source in recipe.sources]
         if head == "commit" and argument and argument not in sources:
             yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
-        if head == "module" and not any(step.go and not step.go.dir for step in recipe.steps):
+        if head == "module" and not has_main_module(recipe):
             yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
         if head in ("major", "minor", "patch") and head not in recipe_context(recipe.version):
             yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

@@ -260,7 +260,7 @@ def _hash1(digests: list[tuple[str, str]]) -> str:
 
 def git_blob_id(data: bytes) -> str:
     """The id that git gives to a file's content."""
-    return _git_object("blob", data)
+    return git_object_id("blob", data)
 
 
 def git_tree_id(root: Path) -> str:
@@ -290,7 +290,7 @@ def _git_directory(files: list[tuple[list[bytes], bytes]]) -> str:
     for name, below in _grouped((parts, record) for parts, record in files if len(parts) > 1):
         tree = bytes.fromhex(_git_directory(below))
         records.append((name + b"/", b"40000 %s\0%s" % (name, tree)))  # git sorts a directory as if it ended in /
-    return _git_object("tree", b"".join(record for _, record in sorted(records)))
+    return git_object_id("tree", b"".join(record for _, record in sorted(records)))
 
 
 def _grouped(
@@ -302,7 +302,8 @@ def _grouped(
     yield from groups.items()
 
 
-def _git_object(kind: str, data: bytes) -> str:
+def git_object_id(kind: str, data: bytes) -> str:
+    """The id of a git object: ``kind`` is blob, tree, commit or tag."""
     return _sha1(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest()
 
 

@@ -41,12 +41,14 @@ class Command:
 
 def commands(recipe: Recipe, variables: Mapping[str, str], platform: str, layout: Layout) -> list[Command]:
     """The commands of all steps, in order. ``variables`` as of ``template.lock_context``."""
-    return [_command(recipe, step, variables, platform, layout) for step in recipe.steps]
+    known = {**variables, "build": layout.build}
+    return [_command(recipe, step, known, platform, layout) for step in recipe.steps]
 
 
 def smoke_command(smoke: Smoke, variables: Mapping[str, str], layout: Layout) -> Command:
     """The command of a smoke check; its first word is an output."""
-    program, *arguments = (expand(word, variables) for word in smoke.run)
+    known = {**variables, "build": layout.build}
+    program, *arguments = (expand(word, known) for word in smoke.run)
     env = _environment(variables, layout, {})
     return Command((layout.under(f"out/{program}"), *arguments), layout.build, env)
 

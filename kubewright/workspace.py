@@ -16,7 +16,7 @@ from kubewright.errors import PatchError, RecipeError
 from kubewright.fetch.gomodule import Module, module_cache
 from kubewright.lockfile import LockedSource
 from kubewright.project import Component, Project
-from kubewright.recipe import Recipe, Source
+from kubewright.recipe import Recipe, Source, has_main_module
 from kubewright.steps import GO_OUT
 from kubewright.store import Store
 from kubewright.tree import copy_tree
@@ -62,8 +62,8 @@ def lay_source(store: Store, source: Source, pin: LockedSource, tree: Path | Non
 
 
 def lay_main_module(recipe_directory: Path, recipe: Recipe, target: Path) -> None:
-    """go.mod and go.sum of a recipe with module sources; nothing for one without."""
-    if (recipe_directory / "go.mod").is_file():
+    """go.mod and go.sum of a recipe whose go steps build in the generated main module; nothing for others."""
+    if has_main_module(recipe):
         target.mkdir(parents=True)
         for name in ("go.mod", "go.sum"):
             if (recipe_directory / name).is_file():

@@ -1,0 +1,60 @@
+"""Imports point one way: a module imports only what stands below it here. The list is the architecture; docs/architecture.md
+draws it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "kubewright"
+
+#: lowest first; a name stands for a module or a whole subpackage
+LAYERS = """
+errors canonical digest tree unpack deb modulezip
+schema template tomllines tomlfile tomlwrite
+recipe recipe_rules builder stack settings lockfile lockdiff lockcheck digestsfile
+keys store report fetch mainmodule project record inputs
+sandbox steps workspace buildlog execution recording outputs build
+compare rebuild resolve locking collect outdated
+views schema_json reference recipe_check recipe_new
+doit_plugins generate tasks cli
+""".split()
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(module: str) -> int:
+    name = module.split(".")[1] if "." in module else "__init__"
+    return -1 if name == "__init__" else LAYERS.index(name)
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "kubewright" else {node.module}
+    return {name for name in found if name.startswith("kubewright.") and not name.endswith(".__version__")}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_downwards(path: Path) -> None:
+    here = name_of(path)
+    for name in imported(path):
+        same_package = name.split(".")[1] == (here.split(".") + [""])[1]
+        assert same_package or layer(name) < layer(here), f"{here} imports {name}, which stands above it"
+
+
+def test_every_module_has_its_layer() -> None:
+    names = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in modules()} - {"__init__"}
+    assert names == set(LAYERS)

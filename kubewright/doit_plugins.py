@@ -199,7 +199,7 @@ class Help(DoitHelp):  # type: ignore[misc]
     """``doit help TASK``: the task group's whole text, and the names that it takes."""
 
     def _execute(self, pos_args: list[str]) -> bool:
-        from kubewright.tasks import HELP
+        from kubewright.menu import HELP
 
         name = pos_args[0].partition(":")[0]
         tasks = {task.name: task for task in self.task_list}

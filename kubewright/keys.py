@@ -32,7 +32,7 @@ def component_key(
             "overlays": [dataclasses.asdict(overlay) for overlay in recipe.overlays],
             "inputs": [dataclasses.asdict(each) for each in recipe.inputs],
             "sources": [_source(source, pin) for source, pin in zip(recipe.sources, locked.sources, strict=True)],
-            "files": {file.path: file.sha256 for file in locked.files},
+            "files": {file.path: [file.sha256, file.executable] for file in locked.files},
             "builder": builder_digest(builder),
             "dependencies": dict(dependencies),
         }

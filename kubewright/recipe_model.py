@@ -130,6 +130,7 @@ class GoStep:
     )
     ldflags: Annotated[tuple[LateText, ...], Doc("More linker flags; -s -w -buildid= are always passed.")] = ()
     cgo: Annotated[bool, Doc("Build with CGO_ENABLED=1; needs a builder with a C compiler.")] = False
+    buildmode: Annotated[Literal["default", "pie"], Doc("pie: a position-independent executable.")] = "default"
     dir: Annotated[
         RelativePath, Doc("A module below /build to build in, such as src/etcd/server. Default: the generated main module.")
     ] = ""
@@ -166,6 +167,7 @@ class Smoke:
     run: Annotated[tuple[LateText, ...], Doc("The first word is an output."), NotEmpty("minItems")]
     expect: Annotated[tuple[LateText, ...], Doc("Each occurs in what it prints (stdout and stderr).")] = ()
     status: Annotated[int, Doc("Its exit status."), AtLeast(0)] = 0
+    env: Annotated[Mapping[str, LateText], Doc("More environment.")] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

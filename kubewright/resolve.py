@@ -94,9 +94,9 @@ def resolve_component(project: Project, recipe: Recipe, progress: Progress) -> R
         resolve = {"module": _resolve_module, "tree": _resolve_tree, "archive": _resolve_archive}[source.form]
         pins.append(resolve(project, source, known, client, progress))
     files = _main_module(project, recipe, pins, client, progress) if has_main_module(recipe) and client else {}
-    digests = {file.path: file.sha256 for file in project_files(recipe, project.root)}
-    digests |= {path: sha256_hex(sha256_bytes(data)) for path, data in files.items()}
-    locked = tuple(LockedFile(path, digest) for path, digest in sorted(digests.items()))
+    pinned = {file.path: file for file in project_files(recipe, project.root)}
+    pinned |= {path: LockedFile(path, sha256_hex(sha256_bytes(data))) for path, data in files.items()}
+    locked = tuple(pinned[path] for path in sorted(pinned))
     return Resolved(LockedComponent(recipe.version, tuple(pins), locked), files)
 
 

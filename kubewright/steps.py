@@ -49,7 +49,7 @@ def smoke_command(smoke: Smoke, variables: Mapping[str, str], layout: Layout) ->
     """The command of a smoke check; its first word is an output."""
     known = {**variables, "build": layout.build}
     program, *arguments = (expand(word, known) for word in smoke.run)
-    env = _environment(variables, layout, {})
+    env = _environment(known, layout, smoke.env)
     return Command((layout.under(f"out/{program}"), *arguments), layout.build, env)
 
 
@@ -68,6 +68,7 @@ def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layou
         f"-mod={step.mod}",
         "-trimpath",
         "-buildvcs=false",
+        *([f"-buildmode={step.buildmode}"] if step.buildmode != "default" else []),
         *([f"-tags={','.join(step.tags)}"] if step.tags else []),
         f"-ldflags={go_ldflags(step, variables)}",
         "-o",

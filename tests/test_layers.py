@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "kubewright"
 #: lowest first; a name stands for a module or a whole subpackage
 LAYERS = """
 errors canonical digest tree unpack deb modulezip
-schema template tomllines tomlfile tomlwrite
-recipe recipe_rules builder stack settings lockfile lockdiff lockcheck digestsfile
-keys store report fetch mainmodule project record inputs
-sandbox steps workspace buildlog execution recording outputs build
+schema decode template tomlines tomlfile tomlwrite
+recipe_model recipe_rules recipe builder stack settings lockfile lockdiff lockcheck digestsfile
+keys store report fetch mainmodule project record sandbox steps workspace inputs
+ buildlog execution recording outputs build
 compare rebuild resolve locking collect outdated
-views schema_json reference recipe_check recipe_new
-doit_plugins generate tasks cli
+views schema_json reference recipe_check
+generate menu doit_plugins tasks cli
 """.split()
 
 

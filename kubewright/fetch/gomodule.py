@@ -263,9 +263,7 @@ def list_modules(
             details=result.stderr[-2000:],
         )
     wanted = {
-        (line.split()[0], line.split()[1])
-        for line in result.stdout.splitlines()
-        if line.count(" ") == 1 and line[-1] != " "
+        (line.split()[0], line.split()[1]) for line in result.stdout.splitlines() if line.count(" ") == 1 and line[-1] != " "
     }
     sums = read_go_sum(directory / "go.sum")
     missing = sorted(f"{path} {version}" for path, version in wanted if (path, version) not in sums)
@@ -355,9 +353,7 @@ def _client_error(stderr: str) -> KubewrightError | None:
             details=text[-2000:],
         )
     if any(mark in text for mark in _NETWORK):
-        return NetworkError(
-            f"the go client lost its origin: {line}", remedy="check the network and GOPROXY, then run again"
-        )
+        return NetworkError(f"the go client lost its origin: {line}", remedy="check the network and GOPROXY, then run again")
     if any(mark in text for mark in _ABSENT):
         return OriginError(f"no origin has it: {line}", remedy="check the version, GOPROXY and GOPRIVATE")
     return None

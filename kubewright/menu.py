@@ -1,0 +1,54 @@
+"""What `./doit list` and `./doit help NAME` say of each task group."""
+
+from __future__ import annotations
+
+#: `./doit help NAME`; the first line is the menu's
+HELP = {
+    "build": """build components from pinned source, without the network, into artifacts/
+
+    ./doit build                       the components of the default stack (settings: stack = "kubernetes")
+    ./doit build:kubectl               one component, and what it needs
+    ./doit build:etcd@linux-arm64      for another platform than this machine's
+    ./doit -n 2 build                  two at a time
+
+Fetches what is absent, verifies every input against the lock, builds in the sandbox, runs the smoke checks, and compares with
+digests.toml. What the store holds is not built again. A failure prints the end of the log and the log's path.""",
+    "rebuild": """build again, cold and under varied conditions, and compare byte by byte
+
+    ./doit rebuild:etcd
+
+The second build sees neither outputs nor caches of the first. Other paths, uid, host name, CPU count, umask, locale and time
+zone; the other sandbox where it is set up. Identical, or which file and which section differs first.""",
+    "accept": """write digests.toml for components on which two independent builds agree
+
+    ./doit build:etcd rebuild:etcd accept:etcd
+
+digests.toml is committed: from then on every build of the same key, anywhere, is compared with it.""",
+    "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
+
+    ./doit fetch:kubectl""",
+    "lock": """resolve versions to pins in lockfile.toml; shows what changes before it writes
+
+    ./doit lock                        every builder, then every component
+    ./doit lock:kubectl                one component (or builder: lock:cgo)
+    ./doit lock:kubectl --dry-run      show the difference only
+
+Asks origins and the Go checksum database, runs nothing of what it fetches. Writes recipes/NAME/go.mod and go.sum too.""",
+    "outdated": """list newer upstream releases; origins that cannot be reached are said""",
+    "gc": """shrink the store to what the lock needs
+
+    ./doit gc
+    ./doit gc --dry-run                say what would go""",
+    "test": """set up the test environment, then run the quality gate: format, lint, types, tests
+
+    ./doit test
+
+Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
+    "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
+    "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
+}
+
+
+def doc(group: str) -> str:
+    """The menu's line for a group."""
+    return HELP[group].splitlines()[0]

@@ -1,0 +1,61 @@
+"""Cache keys are pinned by a golden file: a change of key is a decision. What decides no byte changes no key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from kubewright import keys
+from kubewright.lockfile import LockedComponent, load_lock
+from kubewright.recipe import Recipe, load_recipes
+
+DATA = Path(__file__).parent / "data"
+PROJECT = DATA / "project"
+GOLDEN = DATA / "keys.json"
+
+LOCK = load_lock(PROJECT / "lockfile.toml")
+RECIPES = {name: recipe for name, recipe in load_recipes(PROJECT / "recipes").items() if name in LOCK.components}
+
+
+def key(recipe: Recipe, locked: LockedComponent | None = None, platform: str = "linux/amd64", builder: str = "") -> str:
+    pins = locked or LOCK.components[recipe.name]
+    dependencies = {each.component: "sha256:" + "0" * 64 for each in recipe.inputs}
+    return keys.component_key(recipe, pins, LOCK.builders[builder or recipe.builder], platform, dependencies)
+
+
+def test_keys_are_those_of_the_golden_file() -> None:
+    found = {name: key(recipe) for name, recipe in RECIPES.items()}
+    found |= {f"builder {name}": keys.builder_digest(LOCK.builders[name]) for name in LOCK.builders}
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_what_is_for_people_only_changes_no_key(name: str) -> None:
+    recipe = RECIPES[name]
+    other = dataclasses.replace(recipe, summary="x", notes="x", homepage="https://x", licence="MIT", status="x", smokes=())
+    assert key(other) == key(recipe)
+    sources = tuple(dataclasses.replace(source, git="https://elsewhere.example/x", commit_hint="") for source in recipe.sources)
+    assert key(dataclasses.replace(recipe, sources=sources)) == key(recipe)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_what_decides_bytes_changes_the_key(name: str) -> None:
+    recipe, pins = RECIPES[name], LOCK.components[name]
+    first, *rest = pins.sources
+    changed = [
+        key(dataclasses.replace(recipe, steps=recipe.steps + recipe.steps[:1])),
+        key(dataclasses.replace(recipe, outputs=recipe.outputs[:-1])),
+        key(recipe, platform="linux/arm64"),
+        key(recipe, dataclasses.replace(pins, sources=(dataclasses.replace(first, source_date=1), *rest))),
+        key(recipe, dataclasses.replace(pins, sources=(dataclasses.replace(first, h1="h1:other", sha256="0" * 64), *rest))),
+        key(recipe, dataclasses.replace(pins, files=pins.files[:-1])) if pins.files else "no files",
+        key(recipe, builder=next(each for each in LOCK.builders if each != recipe.builder)),
+    ]
+    assert key(recipe) not in changed
+    assert len(set(changed)) == len(changed)

@@ -1,0 +1,245 @@
+"""The command ``kubewright``: questions about a project and its recipes. Building is doit's (``./doit list``).
+
+Commands are thin: they read a project, ask ``kubewright.views``, print. What they need is imported inside of them, so that
+``kubewright --help`` starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kubewright import __version__
+from kubewright.errors import RecipeError, UsageError
+from kubewright.report import reporting_errors
+
+if TYPE_CHECKING:
+    from kubewright.project import Project
+
+_EPILOG = """\b
+Examples:
+  kubewright why kubectl                    where it comes from, to the last module
+  kubewright why artifacts/renamed-file     the same for a file, by its SHA-256
+  kubewright status                         what is locked, built, reproduced, accepted
+  kubewright plan etcd                      every step and input of a build, without building
+  kubewright recipe check recipes/etcd      what is wrong with a recipe, and where
+
+\b
+Building, locking and cleaning up: ./doit list
+"""
+
+_platform = click.option(
+    "--platform", metavar="OS/ARCH", help="Of which platform; default: the settings', else this machine's."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--project", "directory", type=click.Path(path_type=Path), metavar="DIR", help="The checkout; default: the one around you."
+)
+@click.version_option(__version__, prog_name="kubewright")
+@click.pass_context
+def cli(context: click.Context, directory: Path | None) -> None:
+    """Kubernetes, wrought from source: ask what an artifact is made of, how it is built, and who agreed on it."""
+    context.obj = directory
+
+
+def main() -> None:
+    """Entry point: a failure ends with its exit code (docs/errors.md) and without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8 still gets the text
+    with reporting_errors():
+        try:
+            cli(standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(error.exit_code) from None
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except BrokenPipeError:
+            # whoever read our output (head, less) has enough; what is still buffered must not fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+
+
+def _project(context: click.Context) -> Project:
+    from kubewright.project import Project
+
+    directory: Path | None = context.obj
+    return Project.find(directory or Path.cwd())
+
+
+# -- questions ----------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("what", metavar="NAME|FILE|DIGEST")
+@_platform
+@click.option("--modules", is_flag=True, help="Show each Go module and Debian package, not only how many.")
+@_json
+@click.pass_context
+def why(context: click.Context, what: str, platform: str | None, modules: bool, as_json: bool) -> None:
+    """Where a component or a built file comes from.
+
+    Sources and what confirmed their pins, patches with their reasons, Go modules, builder, commands, key, outputs, and the
+    builds that agreed. A file is known by its SHA-256, whatever it is called now.
+
+    \b
+    kubewright why kubectl
+    kubewright why ./kubectl                  a file called like a component
+    kubewright why etcd --platform linux/arm64 --modules
+    kubewright why kubectl --json | jq -r '.modules[].path'
+    """
+    from kubewright.views.known import explain_any
+    from kubewright.views.text import to_json
+    from kubewright.views.why_text import as_text
+
+    facts = explain_any(_project(context), what, platform)
+    click.echo(to_json(facts) if as_json else as_text(facts, everything=modules), nl=as_json)
+
+
+@cli.command()
+@click.option("--markdown", is_flag=True, help="README's table: from committed files only, the same on every machine.")
+@_json
+@click.pass_context
+def status(context: click.Context, markdown: bool, as_json: bool) -> None:
+    """What is locked, built, reproduced and accepted.
+
+    "Builds that agree" counts kinds of builds under the key of now: those that digests.toml names, and those in the store of
+    this machine. "varied" are rebuilds: cold, under another path, uid, host name, locale and CPU count.
+    """
+    from kubewright.views import status as view
+    from kubewright.views.text import to_json
+
+    project = _project(context)
+    if markdown:
+        click.echo(view.readme_table(project))
+        return
+    rows = view.rows(project)
+    click.echo(to_json(view.as_data(rows)) if as_json else view.as_text(rows), nl=as_json)
+
+
+@cli.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--dot", is_flag=True, help="Print graphviz's language.")
+@click.pass_context
+def graph(context: click.Context, names: tuple[str, ...], dot: bool) -> None:
+    """What components are built from and in.
+
+    And what they take from each other. Default: all components.
+
+    \b
+    kubewright graph kubernetes
+    kubewright graph --dot | dot -Tsvg > graph.svg
+    """
+    from kubewright.views import graph as view
+
+    project = _project(context)
+    wanted = names or tuple(project.recipes)
+    click.echo(view.as_dot(project, wanted) if dot else view.as_tree(project, wanted), nl=False)
+
+
+@cli.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_platform
+@_json
+@click.pass_context
+def plan(context: click.Context, names: tuple[str, ...], platform: str | None, as_json: bool) -> None:
+    """Every step, input and output, without building.
+
+    Inputs with their pins, commands as they would be run, outputs with the digests that are expected.
+
+    Components that the named ones need come first. Without a name: the default stack.
+
+    \b
+    kubewright plan etcd --platform linux/arm64
+    kubewright plan kubectl --json | jq '.[-1].commands'
+    """
+    from kubewright.views import plan as view
+    from kubewright.views.text import to_json
+
+    project = _project(context)
+    components = project.in_order(names or project.default_stack.components, platform)
+    plans = [view.make_plan(project, component) for component in components]
+    if as_json:
+        click.echo(to_json(plans))
+        return
+    rule = "-" * 100 + "\n"
+    click.echo(rule.join([*map(view.as_text, plans), *([view.summary(plans)] if len(plans) > 1 else [])]), nl=False)
+
+
+# -- recipes ------------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def recipe() -> None:
+    """Write and check recipes (docs/recipes.md)."""
+
+
+@recipe.command()
+@click.argument("files", metavar="[FILE|NAME]...", nargs=-1)
+@click.pass_context
+def check(context: click.Context, files: tuple[str, ...]) -> None:
+    """Say everything that is wrong with recipes: file and line, key, remedy. Default: all of the project.
+
+    \b
+    kubewright recipe check recipes/etcd/recipe.toml
+    kubewright recipe check etcd
+    """
+    from kubewright.recipe_check import check_recipe
+
+    paths = [_recipe_path(context, file) for file in files] or sorted(_project(context).root.glob("recipes/*/recipe.toml"))
+    findings = [finding for path in paths for finding in check_recipe(path)]
+    for finding in findings:
+        click.echo(str(finding))
+    if findings:
+        what = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
+        raise RecipeError(f"{what} in {len(paths)} recipe{'s' if len(paths) > 1 else ''}")
+    click.echo(f"{len(paths)} recipe{'s' if len(paths) != 1 else ''} checked, nothing to say")
+
+
+def _recipe_path(context: click.Context, text: str) -> Path:
+    path = Path(text)
+    if path.exists():
+        return path
+    named = _project(context).root / "recipes" / text / "recipe.toml"
+    if "/" not in text and named.is_file():
+        return named
+    raise UsageError(f"there is no file {text!r} and no recipes/{text}", remedy="name recipes/NAME/recipe.toml, or NAME")
+
+
+@recipe.command()
+@click.argument("name")
+@click.pass_context
+def new(context: click.Context, name: str) -> None:
+    """Write recipes/NAME/recipe.toml, commented, to start from."""
+    from kubewright.recipe_check import new_recipe
+
+    project = _project(context)
+    path = project.root / "recipes" / name / "recipe.toml"
+    text = new_recipe(name)  # before anything is made: it refuses what cannot be a name
+    if path.exists():
+        raise UsageError(f"{path} exists", remedy="choose another name, or edit the one that is there")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    click.echo(f"{path.relative_to(project.root)} written; fill in what stands in <...>, then: kubewright recipe check {name}")
+
+
+@recipe.command()
+@click.pass_context
+def schema(context: click.Context) -> None:
+    """Write schemas/*.json: with them, editors complete and check recipes."""
+    from kubewright.schema_json import write_schemas
+
+    project = _project(context)
+    for path in write_schemas(project.root / "schemas"):
+        click.echo(f"{path.relative_to(project.root)} written")
+
+
+if __name__ == "__main__":
+    main()

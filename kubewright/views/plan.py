@@ -1,0 +1,196 @@
+"""``kubewright plan``: every stage of a build, with each input's pin, each command and each expected output. Nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kubewright import steps
+from kubewright.lockfile import LockedSource
+from kubewright.project import Component, Project
+from kubewright.record import key_name
+from kubewright.settings import host_platform
+from kubewright.template import expand
+from kubewright.views.text import count, indented, labelled, shell, table
+from kubewright.views.why_text import environment
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInput:
+    """Something that has to be there first. ``pin`` is what it is compared with; ``origin`` says where it would come from."""
+
+    stage: str
+    name: str
+    pin: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """What is laid into the build directory: ``what`` to ``path`` (below /build)."""
+
+    path: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCommand:
+    """A command in the sandbox. ``expect``: texts that a smoke check has to print; ``status`` what it has to end with."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    expect: tuple[str, ...] = ()
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """``accepted``: its digest in digests.toml under this key, or empty."""
+
+    path: str
+    kind: str
+    accepted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one component is built. ``recorded``: the store has a build record of this key, so nothing would be built."""
+
+    component: str
+    version: str
+    platform: str
+    key: str
+    sandbox: str
+    recorded: bool
+    inputs: tuple[PlannedInput, ...]
+    layout: tuple[PlannedFile, ...]
+    commands: tuple[PlannedCommand, ...]
+    outputs: tuple[PlannedOutput, ...]
+    smokes: tuple[PlannedCommand, ...]
+
+
+def make_plan(project: Project, component: Component) -> Plan:
+    """Pure but for one look into the store; raises RecipeError for a variable that go.mod does not give."""
+    recipe, layout = component.recipe, steps.Layout()
+    planned = steps.commands(recipe, component.variables, component.platform, layout)
+    accepted = project.digests.find(component.name, component.platform)
+    digests = accepted.outputs if accepted and accepted.key == component.key else {}
+    return Plan(
+        component=component.name,
+        version=recipe.version,
+        platform=component.platform,
+        key=component.key,
+        sandbox=project.settings.sandbox,
+        recorded=project.store.ref("record", key_name(component.key)) is not None,
+        inputs=tuple(_inputs(component)),
+        layout=tuple(_layout(component)),
+        commands=tuple(PlannedCommand(each.argv, each.cwd, each.env) for each in planned),
+        outputs=tuple(PlannedOutput(each.path, each.kind, digests.get(each.path, "")) for each in recipe.outputs),
+        smokes=tuple(_smokes(component, layout)),
+    )
+
+
+def _inputs(component: Component) -> Iterator[PlannedInput]:
+    locked = component.locked_builder
+    host = host_platform()
+    for toolchain in locked.toolchains:
+        if toolchain.platform == host:
+            yield PlannedInput("toolchain", f"Go {toolchain.version} for {host}", toolchain.h1, "golang.org/toolchain")
+    for package in locked.packages:
+        yield PlannedInput("packages", f"{package.name} {package.version}", f"sha256:{package.sha256}", package.path)
+    if locked.root:
+        yield PlannedInput("packages", "root file system", locked.root, "the packages, unpacked")
+    for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
+        yield PlannedInput("source", source.name, _pin(pin), _origin(pin))
+    sums = f"recipes/{component.name}/go.sum"
+    for file in component.locked.files:
+        if file.path == sums:
+            yield PlannedInput("modules", "every module of the commands", f"sha256:{file.sha256}", sums)
+
+
+def _pin(pin: LockedSource) -> str:
+    return f"sha256:{pin.sha256}" if pin.sha256 else pin.h1
+
+
+def _origin(pin: LockedSource) -> str:
+    if pin.form == "module":
+        return f"{pin.module} {pin.version}"
+    return f"{pin.git} {pin.commit} ({pin.tag})" if pin.form == "tree" else pin.url
+
+
+def _layout(component: Component) -> Iterator[PlannedFile]:
+    recipe = component.recipe
+    digests = {file.path: file.sha256 for file in component.locked.files}
+    for source in recipe.sources:
+        if source.form != "module" or source.unpack:
+            yield PlannedFile(f"src/{source.name}", f"source {source.name}")
+        for patch in source.patches:
+            digest = digests[f"patches/{component.name}/{patch.file}"]
+            yield PlannedFile(f"src/{source.name}", f"patch {patch.file} (sha256:{digest}): {patch.reason}")
+    if f"recipes/{component.name}/go.mod" in digests:
+        yield PlannedFile("main", f"go.mod and go.sum of recipes/{component.name}")
+    for overlay in recipe.overlays:
+        yield PlannedFile(overlay.to, f"recipes/{component.name}/{overlay.from_}")
+    for each in recipe.inputs:
+        yield PlannedFile(each.to, f"{each.output} of {each.component} (key {component.dependencies[each.component]})")
+
+
+def _smokes(component: Component, layout: steps.Layout) -> Iterator[PlannedCommand]:
+    for smoke in component.recipe.smokes:
+        command = steps.smoke_command(smoke, component.variables, layout)
+        expect = tuple(expand(each, component.variables) for each in smoke.expect)
+        yield PlannedCommand(command.argv, command.cwd, command.env, expect, smoke.status)
+
+
+# -- as text ------------------------------------------------------------------------------------------------------
+
+
+def as_text(plan: Plan) -> str:
+    """The stages in the order in which a build goes through them."""
+    state = "in the store: a build would do nothing but check it" if plan.recorded else "not in the store: would be built"
+    pairs = [("key", plan.key), ("state", state), ("sandbox", plan.sandbox)]
+    elsewhere = "" if plan.platform == host_platform() else f" (not run on {host_platform()})"
+    parts = [
+        f"{plan.component} {plan.version} {plan.platform}\n{labelled(pairs, '  ')}",
+        "inputs, each compared with its pin\n" + _table(("stage", "input", "pin", "origin"), _input_rows(plan)),
+        *(["laid into the build directory\n" + _table(("path", "what"), _layout_rows(plan))] if plan.layout else []),
+        *(_command(f"step {number}", command) for number, command in enumerate(plan.commands, 1)),
+        "outputs\n" + _table(("path", "kind", "expected digest"), _output_rows(plan)),
+        *(_command(f"smoke check {number}{elsewhere}", command) for number, command in enumerate(plan.smokes, 1)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    return table(header, lines, "  ")
+
+
+def _input_rows(plan: Plan) -> list[tuple[str, ...]]:
+    return [(each.stage, each.name, each.pin, each.origin) for each in plan.inputs]
+
+
+def _layout_rows(plan: Plan) -> list[tuple[str, ...]]:
+    return [(each.path, each.what) for each in plan.layout]
+
+
+def _output_rows(plan: Plan) -> list[tuple[str, ...]]:
+    return [(each.path, each.kind, each.accepted or "any: not accepted for this key yet") for each in plan.outputs]
+
+
+def _command(title: str, command: PlannedCommand) -> str:
+    lines = [f"{title} in {command.cwd}", indented(shell(command.argv)), environment(command.env)]
+    if command.expect:
+        lines.append(labelled([("expects", "\n".join(command.expect))], "    "))
+    if command.status:
+        lines.append(f"    status {command.status}")
+    return "\n".join(lines)
+
+
+def summary(plans: list[Plan]) -> str:
+    """One line for many: what there would be to do."""
+    to_build = [plan for plan in plans if not plan.recorded]
+    steps_to_run = sum(len(plan.commands) for plan in to_build)
+    stored = len(plans) - len(to_build)
+    work = f"{len(to_build)} to build in {count(steps_to_run, 'step')}"
+    return f"{count(len(plans), 'component')}: {work}, {stored} in the store\n"

@@ -36,7 +36,7 @@ def decoder(annotated: Any) -> Decoder:
 
 def _plain_decoder(hint: Any) -> Decoder:
     origin = get_origin(hint)
-    if hint in (str, int, bool):
+    if hint in (str, int, bool, float):
         return _scalar(hint)
     if origin is Literal:
         return _literal(get_args(hint))
@@ -80,7 +80,7 @@ def _wrong_type(expected: str, value: object, path: KeyPath) -> Problem:
 
 def _scalar(kind: type) -> Decoder:
     def decode_scalar(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-        if type(value) is not kind:  # bool is an int for isinstance
+        if type(value) is not kind and not (kind is float and type(value) is int):  # bool is an int for isinstance
             problems.append(_wrong_type(_NAMES[kind], value, path))
         return value
 

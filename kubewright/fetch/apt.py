@@ -53,14 +53,14 @@ def resolve(
 ) -> list[LockedPackage]:
     """The packages that apt would install from one suite (component main) into an empty root, recommendations left out.
 
-    Sorted by name. ``archives`` and ``keyring`` (a path; empty: apt's trusted keys) take the place of apt's sources. Raises OriginError for an unknown package or suite,
-    IntegrityError when a signature does not hold, NetworkError.
+    Sorted by name. ``archives`` and ``keyring`` (a path; empty: apt's trusted keys) take the place of apt's sources. Raises
+    OriginError for an unknown package or suite, IntegrityError when a signature does not hold, NetworkError.
     """
     failures: list[KubewrightError] = []
-    for uri, signed_by in _candidates(suite, archives, keyring):
+    for uri, key in _candidates(suite, archives, keyring):
         with tempfile.TemporaryDirectory(prefix="kubewright-apt-") as scratch:
             try:
-                environment = _prepare(Path(scratch), uri, signed_by, suite, architecture)
+                environment = _prepare(Path(scratch), uri, key, suite, architecture)
                 _apt(["update"], environment, f"suite {suite} of {redact(uri)}")
                 printed = _apt(
                     ["install", "--print-uris", *packages], environment, f"packages of suite {suite} at {redact(uri)}"
@@ -79,7 +79,7 @@ def _targets() -> list[_Target]:
     if shutil.which("apt-get") is None:
         raise OriginError(
             "apt is not on this machine, so the site's Debian archive is not known",
-            remedy='to fetch, name it in settings.toml: debian_archives = ["https://HOST/debian"]; to lock, use a machine with apt',
+            remedy='to fetch, name it in settings.toml: debian_archives = ["https://HOST/debian"]; locking needs apt itself',
         )
     printed = _apt(["indextargets", "--format", _FORMAT, "Created-By: Packages"], _environment(), "apt's configuration")
     targets = []
@@ -100,17 +100,17 @@ def _candidates(suite: str, archives: Sequence[str], keyring: str) -> list[tuple
     if archives:
         return [(uri, keyring) for uri in archives]
     targets = sorted(_targets(), key=lambda target: target.release != suite)
-    return list(dict.fromkeys((target.uri, _signed_by(target)) for target in targets))
+    return list(dict.fromkeys((target.uri, signed_by(target.entry, target.uri)) for target in targets))
 
 
-def _signed_by(target: _Target) -> str:
-    """The keyring (or the key itself) of a source, as its file says it; empty for apt's trusted keys."""
-    path = Path(target.entry.rpartition(":")[0])
+def signed_by(entry: str, uri: str) -> str:
+    """The keyring (or the key itself) of a source; empty for apt's trusted keys. ``entry``: ``FILE:NUMBER``."""
+    path = Path(entry.rpartition(":")[0])
     try:
         text = path.read_text("utf-8")
     except OSError:
         return ""
-    return _of_stanzas(text, target.uri) if path.suffix == ".sources" else _of_lines(text, target.uri)
+    return _of_stanzas(text, uri) if path.suffix == ".sources" else _of_lines(text, uri)
 
 
 def _of_stanzas(text: str, uri: str) -> str:
@@ -127,21 +127,21 @@ def _of_lines(text: str, uri: str) -> str:
     for line in text.splitlines():
         found = re.match(r"\s*deb\s+(?:\[([^]]*)\]\s*)?(\S+)", line)
         if found and found[2].rstrip("/") == uri.rstrip("/"):
-            signed_by = re.search(r"(?i)(?:^|\s)signed-by=(\S+)", found[1] or "")
-            return signed_by[1] if signed_by else ""
+            option = re.search(r"(?i)(?:^|\s)signed-by=(\S+)", found[1] or "")
+            return option[1] if option else ""
     return ""
 
 
 # -- a private apt ------------------------------------------------------------------------------------------------
 
 
-def _prepare(scratch: Path, uri: str, signed_by: str, suite: str, architecture: str) -> dict[str, str]:
+def _prepare(scratch: Path, uri: str, key: str, suite: str, architecture: str) -> dict[str, str]:
     """An apt of its own below a directory; gives the environment that selects it."""
     for folder in ("state/lists/partial", "cache/archives/partial", "sources", "empty"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").write_text("")
     source = f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n"
-    (scratch / "sources" / "one.sources").write_text(source + (f"Signed-By: {signed_by}\n" if signed_by else ""))
+    (scratch / "sources" / "one.sources").write_text(source + (f"Signed-By: {key}\n" if key else ""))
     settings = {
         "APT::Architecture": architecture,
         "APT::Architectures": architecture,

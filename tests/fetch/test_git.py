@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -360,7 +361,8 @@ def cut_off_after(size: int, port: int, times: int) -> Callable[[socket.socket],
                 limit -= len(data)
         finally:
             for each in (client, server):
-                each.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
                 each.close()
 
     return talk

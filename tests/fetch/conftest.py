@@ -12,6 +12,10 @@ import pytest
 from loopback import GitRepository
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "network: reaches a package registry")
+
+
 @pytest.fixture
 def origin(tmp_path: Path) -> GitRepository:
     return GitRepository(tmp_path / "origin" / "repo")

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubewright import digest
@@ -134,6 +134,7 @@ names = st.text("ab.-0/", min_size=1, max_size=6).filter(lambda name: ".." not i
 trees = st.dictionaries(names, st.tuples(st.binary(max_size=3), st.booleans()), max_size=8)
 
 
+@settings(deadline=None, max_examples=50)
 @given(trees)
 def test_any_tree_has_git_s_id(tmp_path_factory: pytest.TempPathFactory, files: dict[str, tuple[bytes, bool]]) -> None:
     root = tmp_path_factory.mktemp("tree")

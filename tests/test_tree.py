@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubewright import tree
@@ -49,6 +49,7 @@ def test_a_name_that_is_no_path_below_the_root_is_refused(tmp_path: Path, name: 
     assert names_below(tmp_path) == ["t"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(["..", "/", ".", "~", "-"]), max_size=6))
 def test_no_name_at_all_writes_outside(tmp_path_factory: pytest.TempPathFactory, parts: list[str]) -> None:
     outer = tmp_path_factory.mktemp("outer")

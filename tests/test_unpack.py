@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubewright.digest import tree_digest, walk
@@ -148,6 +148,7 @@ def test_zstd_is_said_to_be_missing(tmp_path: Path) -> None:
         extract_tar(tmp_path / "a.tar.zst", tmp_path / "t")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.integers(0, 2000))
 def test_a_damaged_tar_is_an_error_of_ours_or_unpacks(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, place: int

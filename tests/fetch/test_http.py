@@ -174,7 +174,7 @@ def test_mirrors_are_tried_in_order(serve: Serve, tmp_path: Path) -> None:
 
 def test_the_failure_of_most_weight_is_raised_and_the_others_told(serve: Serve, tmp_path: Path) -> None:
     urls = [
-        serve(server(script=["404"])) + "/gone",
+        serve(server(script=["404"] * 9)) + "/gone",
         f"http://127.0.0.1:{free_port()}/dead",
         serve(server(data=b"?")) + "/wrong",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -66,10 +67,13 @@ def short(digest: str) -> str:
 
 
 def shell(argv: Iterable[str]) -> str:
-    """An argument list as a shell would take it."""
+    """An argument list as a shell would take it, with double quotes where a word has single ones."""
     import shlex
 
-    return shlex.join(argv)
+    def quoted(word: str) -> str:
+        return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
+
+    return " ".join(map(quoted, argv))
 
 
 def to_json(value: Any) -> str:

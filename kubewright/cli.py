@@ -191,7 +191,7 @@ def check(context: click.Context, files: tuple[str, ...]) -> None:
     kubewright recipe check recipes/etcd/recipe.toml
     kubewright recipe check etcd
     """
-    from kubewright.recipe_check import check_recipe
+    from kubewright.model.recipe_check import check_recipe
 
     paths = [_recipe_path(context, file) for file in files] or sorted(_project(context).root.glob("recipes/*/recipe.toml"))
     findings = [finding for path in paths for finding in check_recipe(path)]
@@ -218,7 +218,7 @@ def _recipe_path(context: click.Context, text: str) -> Path:
 @click.pass_context
 def new(context: click.Context, name: str) -> None:
     """Write recipes/NAME/recipe.toml, commented, to start from."""
-    from kubewright.recipe_check import new_recipe
+    from kubewright.model.recipe_check import new_recipe
 
     project = _project(context)
     path = project.root / "recipes" / name / "recipe.toml"
@@ -234,7 +234,7 @@ def new(context: click.Context, name: str) -> None:
 @click.pass_context
 def schema(context: click.Context) -> None:
     """Write schemas/*.json: with them, editors complete and check recipes."""
-    from kubewright.schema_json import write_schemas
+    from kubewright.model.schema_json import write_schemas
 
     project = _project(context)
     for path in write_schemas(project.root / "schemas"):

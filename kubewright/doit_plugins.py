@@ -19,7 +19,7 @@ from doit.cmd_run import Run as DoitRun
 from doit.exceptions import BaseFail, InvalidCommand
 from doit.task import Task
 
-from kubewright.errors import Interrupted, KubewrightError
+from kubewright.errors import InterruptedByUserError, KubewrightError
 from kubewright.report import Display, Progress, duration, show_error
 
 #: the display of the run in progress; children of ``doit -n`` inherit it and use its pipe only
@@ -144,8 +144,10 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
         try:
             status = int(super().execute(params, args) or 0)
         except KeyboardInterrupt:
-            show_error(Interrupted("interrupted; what was finished is kept, run the command again to go on"), sys.stderr)
-            return Interrupted.exit_code
+            show_error(
+                InterruptedByUserError("interrupted; what is finished is kept", remedy="run it again to go on"), sys.stderr
+            )
+            return InterruptedByUserError.exit_code
         except KubewrightError as error:
             show_error(error, sys.stderr)
             return error.exit_code
@@ -161,7 +163,7 @@ def _terminated(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Exception:
+def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Any:
     names = [task.name for task in getattr(command, "task_list", [])]
     near = get_close_matches(str(error.not_found), names, 3, 0.6)
     if not error.not_found:
@@ -225,7 +227,7 @@ class Clean(DoitCmdBase):  # type: ignore[misc]
     def execute(self, params: Any, args: list[str]) -> int:
         from pathlib import Path
 
-        from kubewright.collect import clean
+        from kubewright.gc.collect import clean
         from kubewright.project import Project
 
         try:

@@ -185,7 +185,7 @@ class StoreCorruptError(KubewrightError):
     title = "stored object damaged"
 
 
-class Interrupted(KubewrightError):
+class InterruptedByUserError(KubewrightError):
     """Ended by the user."""
 
     exit_code = 130

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from kubewright.canonical import canonical_digest
-from kubewright.lockfile import LockedBuilder, LockedComponent, LockedSource
-from kubewright.recipe import Recipe, Source
+from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedSource
+from kubewright.model.recipe import Recipe, Source
 
 #: raised whenever this program comes to build other bytes from the same recipe and lock
 PROCEDURE = 1

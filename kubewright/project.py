@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubewright import keys
-from kubewright.builder import Builder, load_builders
-from kubewright.digestsfile import Digests, load_digests
 from kubewright.errors import CycleError, LockOutdatedError, RecipeError, UsageError
-from kubewright.lockcheck import check_builder, check_component
-from kubewright.lockfile import Lock, LockedBuilder, LockedComponent, load_lock
-from kubewright.recipe import Recipe, load_recipes
-from kubewright.settings import Settings, load_settings
-from kubewright.stack import Stack, load_stacks
+from kubewright.model.builder import Builder, load_builders
+from kubewright.model.digestsfile import Digests, load_digests
+from kubewright.model.lockcheck import check_builder, check_component
+from kubewright.model.lockfile import Lock, LockedBuilder, LockedComponent, load_lock
+from kubewright.model.recipe import Recipe, load_recipes
+from kubewright.model.settings import Settings, load_settings
+from kubewright.model.stack import Stack, load_stacks
+from kubewright.model.template import lock_context
 from kubewright.store import Store
-from kubewright.template import lock_context
 
 T = TypeVar("T")
 

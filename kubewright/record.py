@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubewright.decode import decode
 from kubewright.errors import StoreCorruptError
-from kubewright.schema import Problem
+from kubewright.model.decode import decode
+from kubewright.model.schema import Problem
 from kubewright.store import Store
 
 SCHEMA = "kubewright/build-record/1"

@@ -14,9 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from kubewright.errors import KubewrightError
+from kubewright.errors import EXIT_CODES, KubewrightError
+
+if TYPE_CHECKING:  # rich is only imported where there is a terminal
+    from rich.live import Live
+    from rich.table import Table
 
 #: without a terminal, work that says nothing for this many seconds is said to be alive
 HEARTBEAT = 60.0
@@ -218,7 +222,7 @@ class Display:
             for name, work in silent:
                 self.say(f"{name}: {work.stage}, {duration(now - work.stage_started)} so far; {work.detail}".rstrip("; "))
 
-    def _start_live(self):  # type: ignore[no-untyped-def]  # rich's types are imported only where there is a terminal
+    def _start_live(self) -> Live:
         from rich.console import Console
         from rich.live import Live
 
@@ -226,7 +230,7 @@ class Display:
         live.start()
         return live
 
-    def _render(self):  # type: ignore[no-untyped-def]
+    def _render(self) -> Table:
         from rich.spinner import Spinner
         from rich.table import Table
 
@@ -239,8 +243,6 @@ class Display:
 
 
 def _failure(code: int, title: str, message: str, remedy: str, details: str) -> KubewrightError:
-    from kubewright.errors import EXIT_CODES
-
     return EXIT_CODES.get(code, KubewrightError)(message, remedy=remedy, details=details)
 
 

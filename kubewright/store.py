@@ -28,7 +28,7 @@ from pathlib import Path
 
 from kubewright.canonical import canonical_json
 from kubewright.errors import StoreCorruptError, StoreError
-from kubewright.tree import remove_tree
+from kubewright.files.tree import remove_tree
 
 _CHUNK = 1 << 20
 

@@ -122,14 +122,14 @@ def _action(project: Project, label: str, work: Work) -> Callable[[], Any]:
 
 
 def _built(project: Project, name: str, platform: str) -> bool:
-    from kubewright.build import up_to_date
+    from kubewright.build.component import up_to_date
 
     return up_to_date(project, project.component(name, platform))
 
 
 def _build(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.build import build
-    from kubewright.outputs import artifact_directory
+    from kubewright.build.component import build
+    from kubewright.build.outputs import artifact_directory
 
     component = project.component(name, platform)
     record = build(project, component, report)
@@ -139,44 +139,44 @@ def _build(project: Project, report: Progress, name: str, platform: str) -> None
 
 
 def _rebuild(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.rebuild import rebuild
+    from kubewright.build.rebuild import rebuild
 
     rebuild(project, project.component(name, platform), report)
 
 
 def _accept(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.rebuild import accept
+    from kubewright.build.rebuild import accept
 
     accept(project, project.component(name, platform), report)
 
 
 def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.inputs import ensure_inputs
+    from kubewright.build.inputs import ensure_inputs
 
     inputs = ensure_inputs(project, project.component(name, platform), report)
     report.note(f"every input is here and verified ({len(inputs.modules)} Go modules)")
 
 
 def _lock_builder(project: Project, report: Progress, name: str) -> None:
-    from kubewright.locking import lock_builder
+    from kubewright.lock.write import lock_builder
 
     lock_builder(project, name, report, dry_run=doit_plugins.dry_run)
 
 
 def _lock_component(project: Project, report: Progress, name: str) -> None:
-    from kubewright.locking import lock_component
+    from kubewright.lock.write import lock_component
 
     lock_component(project, name, report, dry_run=doit_plugins.dry_run)
 
 
 def _gc(project: Project, report: Progress) -> None:
-    from kubewright.collect import gc
+    from kubewright.gc.collect import gc
 
     gc(project, report, dry_run=doit_plugins.dry_run)
 
 
 def _outdated(project: Project, report: Progress) -> None:
-    from kubewright.outdated import outdated
+    from kubewright.lock.outdated import outdated
 
     for line in outdated(project, report):
         report.note(str(line))

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kubewright import keys, record
-from kubewright.builder import Builder, load_builders
-from kubewright.digestsfile import Accepted, AgreedBuild, dump_digests, load_digests, with_accepted
-from kubewright.lockcheck import project_files
-from kubewright.lockfile import (
+from kubewright.build.steps import Layout, commands
+from kubewright.model.builder import Builder, load_builders
+from kubewright.model.digestsfile import Accepted, AgreedBuild, dump_digests, load_digests, with_accepted
+from kubewright.model.lockcheck import project_files
+from kubewright.model.lockfile import (
     Lock,
     LockedBuilder,
     LockedComponent,
@@ -27,8 +28,8 @@ from kubewright.lockfile import (
     LockedToolchain,
     dump_lock,
 )
+from kubewright.model.recipe import Recipe, Source, load_recipes
 from kubewright.project import Component, Project
-from kubewright.recipe import Recipe, Source, load_recipes
 from kubewright.record import (
     BuildRecord,
     Conditions,
@@ -40,7 +41,6 @@ from kubewright.record import (
     RecordedSource,
     RecordedStep,
 )
-from kubewright.steps import Layout, commands
 
 PLATFORM = "linux/amd64"
 SOURCE_DATE = 1_700_000_000

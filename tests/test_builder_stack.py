@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.builder import Builder, DebianRoot, GoToolchain, load_builder, load_builders
 from kubewright.errors import RecipeError
-from kubewright.stack import Stack, load_stack, load_stacks
+from kubewright.model.builder import Builder, DebianRoot, GoToolchain, load_builder, load_builders
+from kubewright.model.stack import Stack, load_stack, load_stacks
 
 FIXTURES = Path(__file__).parent / "data" / "project"
 

@@ -16,22 +16,23 @@ import pytest
 from goproxy import borrowed_goroot, environment, publish
 from project_builder import ProjectBuilder, hexadecimal
 
-from kubewright import collect, record
-from kubewright.buildlog import Log
-from kubewright.collect import LOCK, clean, gc
-from kubewright.digest import dirhash_dir, sha256_hex, tree_digest
+from kubewright import record
+from kubewright.build.execution import Execution, Setting, run_steps
+from kubewright.build.inputs import ensure_inputs, keys_name
+from kubewright.build.log import Log
+from kubewright.build.steps import Layout
 from kubewright.errors import LockError, LockOutdatedError, UsageError
-from kubewright.execution import Execution, Setting, run_steps
 from kubewright.fetch.git import repository_name
 from kubewright.fetch.gomodule import GoClient, download, module_cache, toolchain_version
-from kubewright.inputs import ensure_inputs, keys_name
+from kubewright.files.digest import dirhash_dir, sha256_hex, tree_digest
+from kubewright.gc import collect
+from kubewright.gc.collect import LOCK, clean, gc
 from kubewright.keys import builder_digest
-from kubewright.lockfile import Lock, LockedToolchain, dump_lock, load_lock
+from kubewright.model.lockfile import Lock, LockedToolchain, dump_lock, load_lock
+from kubewright.model.settings import host_platform
 from kubewright.project import Component, Project
 from kubewright.report import Progress
 from kubewright.sandbox import Result, Spec
-from kubewright.settings import host_platform
-from kubewright.steps import Layout
 
 QUIET = Progress("gc")
 

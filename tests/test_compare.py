@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewright.compare import differing_section, explain, first_difference, sections
-from kubewright.tree import normalised_tar
+from kubewright.build.compare import differing_section, explain, first_difference, sections
+from kubewright.files.tree import normalised_tar
 
 
 def compiled(directory: Path, name: str, text: str) -> Path:

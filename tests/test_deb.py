@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.deb import extract_deb, merged, unpack_root
-from kubewright.digest import tree_digest, walk
 from kubewright.errors import UnsafeArchiveError
+from kubewright.files.deb import extract_deb, merged, unpack_root
+from kubewright.files.digest import tree_digest, walk
 
 
 def ar(members: dict[str, bytes]) -> bytes:

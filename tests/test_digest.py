@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubewright import digest
 from kubewright.errors import UnsafeArchiveError
+from kubewright.files import digest
 
 
 def build_tree(root: Path) -> Path:

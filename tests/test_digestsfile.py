@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewright.digestsfile import (
+from kubewright.errors import LockError
+from kubewright.model.digestsfile import (
     Accepted,
     AgreedBuild,
     Digests,
@@ -16,7 +17,6 @@ from kubewright.digestsfile import (
     sort_digests,
     with_accepted,
 )
-from kubewright.errors import LockError
 
 GOLDEN = Path(__file__).parent / "data" / "project" / "digests.toml"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kubewright import keys
-from kubewright.lockfile import LockedComponent, load_lock
-from kubewright.recipe import Recipe, load_recipes
+from kubewright.model.lockfile import LockedComponent, load_lock
+from kubewright.model.recipe import Recipe, load_recipes
 
 DATA = Path(__file__).parent / "data"
 PROJECT = DATA / "project"

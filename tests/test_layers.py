@@ -11,16 +11,29 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "kubewright"
 
 #: lowest first; a name stands for a module or a whole subpackage
-LAYERS = """
-errors canonical digest tree unpack deb modulezip
-schema decode template tomlines tomlfile tomlwrite
-recipe_model recipe_rules recipe builder stack settings lockfile lockdiff lockcheck digestsfile
-keys store report fetch mainmodule project record sandbox steps workspace inputs
- buildlog execution recording outputs build
-compare rebuild resolve locking collect outdated
-views schema_json reference recipe_check
-generate menu doit_plugins tasks cli
-""".split()
+LAYERS = [
+    "errors",
+    "canonical",
+    "files",
+    "model",
+    "keys",
+    "store",
+    "report",
+    "fetch",
+    "record",
+    "project",
+    "sandbox",
+    "build",
+    "lock",
+    "gc",
+    "views",
+    "generate",
+    "menu",
+    "doit_plugins",
+    "tasks",
+    "cli",
+    "__main__",
+]
 
 
 def modules() -> list[Path]:
@@ -51,10 +64,25 @@ def name_of(path: Path) -> str:
 def test_imports_point_downwards(path: Path) -> None:
     here = name_of(path)
     for name in imported(path):
-        same_package = name.split(".")[1] == (here.split(".") + [""])[1]
+        same_package = name.split(".")[1] == [*here.split("."), ""][1]
         assert same_package or layer(name) < layer(here), f"{here} imports {name}, which stands above it"
 
 
 def test_every_module_has_its_layer() -> None:
     names = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in modules()} - {"__init__"}
     assert names == set(LAYERS)
+
+
+def test_no_module_needs_itself_through_others() -> None:
+    graph = {name_of(path): imported(path) for path in modules()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above, name])
+        if name not in done:
+            for each in sorted(graph.get(name, ())):
+                visit(each, (*above, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kubewright.builder import Builder, load_builder
 from kubewright.errors import LockOutdatedError, RecipeError
-from kubewright.lockcheck import check_against, check_builder, check_component, project_files
-from kubewright.lockfile import LockedBuilder, LockedComponent, load_lock
-from kubewright.recipe import Recipe, load_recipe
+from kubewright.model.builder import Builder, load_builder
+from kubewright.model.lockcheck import check_against, check_builder, check_component, project_files
+from kubewright.model.lockfile import LockedBuilder, LockedComponent, load_lock
+from kubewright.model.recipe import Recipe, load_recipe
 
 FIXTURES = Path(__file__).parent / "data" / "project"
 LOCK = load_lock(FIXTURES / "lockfile.toml")

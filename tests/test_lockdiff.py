@@ -3,8 +3,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from kubewright.lockdiff import describe_difference
-from kubewright.lockfile import Lock, LockedFile, load_lock
+from kubewright.model.lockdiff import describe_difference
+from kubewright.model.lockfile import Lock, LockedFile, load_lock
 
 LOCK = load_lock(Path(__file__).parent / "data" / "project" / "lockfile.toml")
 SMALL = LOCK.components["small"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubewright.errors import LockError
-from kubewright.lockfile import (
+from kubewright.model.lockfile import (
     Lock,
     LockedBuilder,
     LockedComponent,

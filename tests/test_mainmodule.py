@@ -13,9 +13,9 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewright import mainmodule
 from kubewright.errors import OriginError, RecipeError
-from kubewright.mainmodule import GoMod, Replace, Upstream
+from kubewright.lock import mainmodule
+from kubewright.lock.mainmodule import GoMod, Replace, Upstream
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kubewright import modulezip
 from kubewright.errors import IntegrityError
+from kubewright.files import modulezip
 
 MODULE = "kubewright.test/repo.git"
 

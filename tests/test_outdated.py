@@ -9,7 +9,7 @@ import pytest
 from goproxy import environment, publish
 from project_builder import ProjectBuilder
 
-from kubewright.outdated import Release, newest_of, order, outdated, releases
+from kubewright.lock.outdated import Release, newest_of, order, outdated, releases
 from kubewright.report import Progress
 
 QUIET = Progress("outdated")

@@ -9,11 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version as PackagingVersion
 
-from kubewright import recipe as recipes
-from kubewright.decode import decoder
 from kubewright.errors import RecipeError
-from kubewright.recipe import GoStep, Input, Output, Overlay, Patch, Recipe, Smoke, Source, Step, load_recipe, load_recipes
-from kubewright.recipe_rules import executable_name
+from kubewright.model import recipe as recipes
+from kubewright.model.decode import decoder
+from kubewright.model.recipe import (
+    GoStep,
+    Input,
+    Output,
+    Overlay,
+    Patch,
+    Recipe,
+    Smoke,
+    Source,
+    Step,
+    load_recipe,
+    load_recipes,
+)
+from kubewright.model.recipe_rules import executable_name
 
 FIXTURES = Path(__file__).parent / "data" / "project" / "recipes"
 

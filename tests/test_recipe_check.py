@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kubewright.errors import RecipeError
-from kubewright.recipe import load_recipe
-from kubewright.recipe_check import check_recipe, new_recipe
+from kubewright.model.recipe import load_recipe
+from kubewright.model.recipe_check import check_recipe, new_recipe
 
 FIXTURES = Path(__file__).parent / "data" / "project"
 

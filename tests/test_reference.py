@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import tomli
 
-from kubewright.decode import decode
-from kubewright.recipe import Recipe, load_recipe
-from kubewright.recipe_rules import problems_of
-from kubewright.reference import PAGE, render_reference, with_reference
-from kubewright.template import LATE
+from kubewright.model.decode import decode
+from kubewright.model.recipe import Recipe, load_recipe
+from kubewright.model.recipe_rules import problems_of
+from kubewright.model.reference import PAGE, render_reference, with_reference
+from kubewright.model.template import LATE
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / PAGE).read_text()
@@ -18,7 +18,7 @@ EXAMPLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_reference_is_current() -> None:
-    assert with_reference(TEXT) == TEXT, "run: python -m kubewright.reference"
+    assert with_reference(TEXT) == TEXT, "run: python -m kubewright.model.reference"
 
 
 def test_the_reference_has_each_table_and_key() -> None:

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import tomli
 
-from kubewright.decode import decode
-from kubewright.schema_json import DOCUMENTS, schema_of, write_schemas
+from kubewright.model.decode import decode
+from kubewright.model.schema_json import DOCUMENTS, schema_of, write_schemas
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "data" / "project"
@@ -29,7 +29,7 @@ FILES = {
 def test_the_committed_schemas_are_the_generated_ones(tmp_path: Path) -> None:
     for path in write_schemas(tmp_path):
         committed = ROOT / "schemas" / path.name
-        assert committed.read_text() == path.read_text(), "run: python -m kubewright.reference"
+        assert committed.read_text() == path.read_text(), "run: python -m kubewright.model.reference"
     assert {path.stem for path in (ROOT / "schemas").iterdir()} == set(DOCUMENTS)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubewright.errors import RecipeError
-from kubewright.settings import Settings, host_platform, load_settings
+from kubewright.model.settings import Settings, host_platform, load_settings
 
 FIXTURES = Path(__file__).parent / "data" / "project"
 HOME = {"HOME": "/home/someone"}

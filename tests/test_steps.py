@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.recipe import GoStep, load_recipes
-from kubewright.steps import Layout, commands, default_name, go_ldflags, smoke_command
-from kubewright.template import lock_context
+from kubewright.build.steps import Layout, commands, default_name, go_ldflags, smoke_command
+from kubewright.model.recipe import GoStep, load_recipes
+from kubewright.model.template import lock_context
 
 RECIPES = load_recipes(Path(__file__).parents[1] / "recipes")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubewright.errors import RecipeError
-from kubewright.template import EARLY, Template, expand, lock_context, recipe_context, variables
+from kubewright.model.template import EARLY, Template, expand, lock_context, recipe_context, variables
 
 
 def test_variables_are_replaced_and_doubled_braces_are_braces() -> None:

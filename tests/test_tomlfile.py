@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewright import tomlfile
 from kubewright.errors import LockError, RecipeError
-from kubewright.tomlines import line_of
-from kubewright.tomlwrite import _string
+from kubewright.model import tomlfile
+from kubewright.model.tomlines import line_of
+from kubewright.model.tomlwrite import _string
 
 
 @dataclass(frozen=True, slots=True)

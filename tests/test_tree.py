@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubewright import tree
-from kubewright.digest import link_target, tree_digest, walk
 from kubewright.errors import UnsafeArchiveError
-from kubewright.tree import Limits, TreeWriter
+from kubewright.files import tree
+from kubewright.files.digest import link_target, tree_digest, walk
+from kubewright.files.tree import Limits, TreeWriter
 
 
 def build_tree(root: Path) -> Path:
@@ -190,7 +190,9 @@ def test_removing_removes_read_only_directories_and_no_link_s_target(tmp_path: P
     (tmp_path / "t" / "ro" / "f").write_bytes(b"")
     (tmp_path / "t" / "ro" / "link").symlink_to(tmp_path / "keep")
     (tmp_path / "t" / "ro").chmod(0o500)
-    program = "import sys; from pathlib import Path; from kubewright.tree import remove_tree; remove_tree(Path(sys.argv[1]))"
+    program = (
+        "import sys; from pathlib import Path; from kubewright.files.tree import remove_tree; remove_tree(Path(sys.argv[1]))"
+    )
     # root without these capabilities minds a read-only directory like anybody else
     drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     subprocess.run([*drop, sys.executable, "-c", program, tmp_path / "t"], check=True)

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubewright.digest import tree_digest, walk
 from kubewright.errors import UnsafeArchiveError
-from kubewright.tree import Limits
-from kubewright.unpack import extract_tar, extract_zip
+from kubewright.files.digest import tree_digest, walk
+from kubewright.files.tree import Limits
+from kubewright.files.unpack import extract_tar, extract_zip
 
 Member = tuple[str, bytes] | tarfile.TarInfo
 

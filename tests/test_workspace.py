@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.build.workspace import apply_patch
 from kubewright.errors import PatchError
-from kubewright.workspace import apply_patch
 
 SOURCE = "".join(f"line {number}\n" for number in range(1, 41))
 

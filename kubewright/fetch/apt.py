@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from kubewright.errors import IntegrityError, KubewrightError, NetworkError, OriginError
 from kubewright.fetch.http import redact
-from kubewright.lockfile import LockedPackage
+from kubewright.model.lockfile import LockedPackage
 
 _FORMAT: Final = "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)\t$(COMPONENT)\t$(SOURCESENTRY)"
 _SCHEMES: Final = ("http", "https", "file", "copy")

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 from kubewright.errors import UnsafeArchiveError
-from kubewright.tree import Limits, Written
-from kubewright.unpack import expanded, extract_tar, extract_zip, open_tar, zip_time
+from kubewright.files.tree import Limits, Written
+from kubewright.files.unpack import expanded, extract_tar, extract_zip, open_tar, zip_time
 
 
 def extract(path: Path, target: Path, *, strip: int = 1, limits: Limits | None = None) -> Written:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from kubewright.errors import OriginError
 from kubewright.fetch.http import download
-from kubewright.lockfile import LockedPackage
+from kubewright.model.lockfile import LockedPackage
 
 #: gets a package's file name, the bytes that are there, and those that there will be
 Progress: TypeAlias = Callable[[str, int, "int | None"], None]

@@ -19,7 +19,7 @@ from kubewright.errors import IntegrityError, KubewrightError, NetworkError, Ori
 from kubewright.fetch.gitcommand import REMOTE, Origin, Progress, RefusedError, check_tag, check_url, program, reach
 from kubewright.fetch.gitexport import Commit, DamagedError, export
 from kubewright.fetch.http import redact
-from kubewright.tree import remove_tree
+from kubewright.files.tree import remove_tree
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}\Z")
 

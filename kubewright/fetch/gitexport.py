@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kubewright.digest import git_object_id, git_tree_id
 from kubewright.errors import IntegrityError, OriginError
 from kubewright.fetch.gitcommand import program
-from kubewright.modulezip import module_h1
-from kubewright.tree import TreeWriter, new_tree
-from kubewright.unpack import extract_tar
+from kubewright.files.digest import git_object_id, git_tree_id
+from kubewright.files.modulezip import module_h1
+from kubewright.files.tree import TreeWriter, new_tree
+from kubewright.files.unpack import extract_tar
 
 if TYPE_CHECKING:
     from git.cmd import Git

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.digest import dirhash_dir
 from kubewright.errors import IntegrityError, KubewrightError, LockOutdatedError, NetworkError, OriginError, StoreCorruptError
+from kubewright.files.digest import dirhash_dir
 from kubewright.store import Store
 
 #: what of the user's environment reaches the client: where modules come from, never what is made of them

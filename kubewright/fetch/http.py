@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from kubewright.digest import sha256_file
 from kubewright.errors import IntegrityError, KubewrightError, NetworkError, OriginError
+from kubewright.files.digest import sha256_file
 
 if TYPE_CHECKING:
     import requests

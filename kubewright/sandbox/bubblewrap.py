@@ -55,12 +55,13 @@ class Bubblewrap:
     def run(self, spec: Spec, output: Callable[[bytes], None]) -> Result:
         """See :class:`kubewright.sandbox.Sandbox`."""
         host.check(spec)
-        if os.geteuid() == 0:
-            host.own(spec, REAL_ID, REAL_ID)
+        real = _real_id()
+        if real is not None:
+            host.own(spec, real, real)
         begun, tail = time.monotonic(), _Tail(output)
         with cgroup.limited(spec.limits) as group, opened(self._loader(), _machine()) as channels:
             try:
-                with spawn.started(self._starter(spec, channels)) as process:
+                with spawn.started(self._starter(spec, channels, real)) as process:
                     enforced = _enter(process, group, channels)
                     _follow(spec, channels, tail, begun + spec.limits.seconds)
             finally:
@@ -69,9 +70,9 @@ class Bubblewrap:
                 tail(b"kubewright: the limit of %d bytes of memory was reached\n" % (spec.limits.memory or 0))
         return Result(_status(channels.events, tail), time.monotonic() - begun, ("time", *enforced))
 
-    def _starter(self, spec: Spec, channels: Channels) -> Callable[[], spawn.Process]:
+    def _starter(self, spec: Spec, channels: Channels, real: int | None) -> Callable[[], spawn.Process]:
         """What :func:`spawn.started` calls in its thread."""
-        needed, real = layout.sources(spec), REAL_ID if os.geteuid() == 0 else None
+        needed = layout.sources(spec)
         if self._prefix is not None:
             needed.append(self._prefix)
         places = {path: str(path.absolute()) for path in needed} if real is None else spawn.places(needed)
@@ -130,6 +131,21 @@ def arguments(spec: Spec, places: Mapping[Path, str], channels: Channels) -> lis
     for name, value in host.environment(spec).items():
         found += ["--setenv", name, value]
     return [*found, "--chdir", spec.cwd, "--", *spec.argv]
+
+
+def _real_id() -> int | None:
+    """REAL_ID as root, and None as an ordinary user, be it one who is root in a user namespace of theirs."""
+    if os.geteuid() != 0:
+        return None
+    maps = [[int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if any(first <= REAL_ID < first + count for first, _, count in maps):
+        return REAL_ID
+    if any(first == 0 and outside == 0 for first, outside, _ in maps):
+        raise SandboxError(
+            f"kubewright runs as root in a user namespace that has no uid {REAL_ID} to run builds as.",
+            remedy="Run it outside of that namespace, or as an ordinary user.",
+        )
+    return None
 
 
 # -- following a run --------------------------------------------------------------------------------------------------

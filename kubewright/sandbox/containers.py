@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,8 +43,15 @@ def follow(api: Any, name: str, spec: Spec, output: Callable[[bytes], None], dea
         while data := _read(stream.fileno(), spec, deadline):
             frames.take(data)
     finally:
-        stream.close()
+        _hang_up(stream)
     return int(api.wait(name, timeout=60)["StatusCode"])
+
+
+def _hang_up(stream: Any) -> None:
+    """Close the connection itself, which ``docker`` keeps: a daemon that still writes to it could not end the container."""
+    with suppress(OSError), socket.socket(fileno=os.dup(stream.fileno())) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+    getattr(stream, "_response", stream).close()
 
 
 def sweep(api: Any) -> None:

@@ -68,7 +68,7 @@ class Docker:
             raise SandboxError(
                 f"the docker daemon refused: {error.explanation or error}", remedy=f"mend it, {_OTHER}"
             ) from error
-        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        except (docker.errors.DockerException, requests.RequestException, ConnectionError) as error:
             raise _unreachable(error, client is not None) from error
         finally:
             if client is not None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 
 from kubewright.errors import CycleError, RecipeError
+from kubewright.model.recipe import Recipe, Source
 from kubewright.project import Project
-from kubewright.recipe import Recipe, Source
 
 
 def as_tree(project: Project, names: Iterable[str]) -> str:

@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from kubewright import record
-from kubewright.digest import sha256_file
 from kubewright.errors import UsageError
+from kubewright.files.digest import sha256_file
+from kubewright.files.tree import normalised_tar
 from kubewright.project import Project
 from kubewright.record import BuildRecord
-from kubewright.tree import normalised_tar
 from kubewright.views.why import Explanation, current_key, explain, explain_lock, explain_record
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kubewright import steps
-from kubewright.lockfile import LockedSource
+from kubewright.build import steps
+from kubewright.model.lockfile import LockedSource
+from kubewright.model.settings import host_platform
+from kubewright.model.template import expand
 from kubewright.project import Component, Project
 from kubewright.record import key_name
-from kubewright.settings import host_platform
-from kubewright.template import expand
 from kubewright.views.text import count, indented, labelled, shell, table
 from kubewright.views.why_text import environment
 

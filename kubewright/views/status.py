@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubewright import record
-from kubewright.digestsfile import Accepted
 from kubewright.errors import LockOutdatedError, UsageError
+from kubewright.model.digestsfile import Accepted
+from kubewright.model.recipe import Recipe
 from kubewright.project import Component, Project
-from kubewright.recipe import Recipe
 from kubewright.record import BuildRecord
 from kubewright.views.text import count, markdown_table, short, table
 

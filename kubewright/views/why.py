@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kubewright import record, recording
-from kubewright.digestsfile import Accepted
+from kubewright import record
+from kubewright.build import recording
+from kubewright.build.execution import Setting
+from kubewright.build.steps import commands
 from kubewright.errors import LockOutdatedError, UsageError
-from kubewright.execution import Setting
 from kubewright.fetch.gomodule import read_go_sum
+from kubewright.model.digestsfile import Accepted
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, Conditions, RecordedBuilder, RecordedModule, RecordedSource, RecordedStep
-from kubewright.steps import commands
 
 Verdict = Literal["accepted", "differs", "other key", "not accepted"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.deb import unpack_root
 from kubewright.errors import IntegrityError, NetworkError, OriginError
 from kubewright.fetch import apt
 from kubewright.fetch.deb import download_packages
-from kubewright.lockfile import LockedPackage
+from kubewright.files.deb import unpack_root
+from kubewright.model.lockfile import LockedPackage
 
 needs_apt = pytest.mark.skipif(
     not all(map(shutil.which, ("apt-get", "gpg", "gpgv", "dpkg-deb"))), reason="needs apt, gpg and dpkg-deb"

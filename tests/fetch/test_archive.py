@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.digest import walk
 from kubewright.errors import UnsafeArchiveError
 from kubewright.fetch import archive
+from kubewright.files.digest import walk
 
 
 def build(path: Path, form: str) -> Path:

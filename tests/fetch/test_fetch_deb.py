@@ -9,7 +9,7 @@ from loopback import files_of
 
 from kubewright.errors import IntegrityError, NetworkError, OriginError
 from kubewright.fetch.deb import download_packages
-from kubewright.lockfile import LockedPackage
+from kubewright.model.lockfile import LockedPackage
 
 Serve = Callable[..., str]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from loopback import GitRepository, files_of, free_port
 
-from kubewright.digest import tree_digest, walk
 from kubewright.errors import IntegrityError, NetworkError, OriginError, TagMovedError, UnsafeArchiveError
 from kubewright.fetch import git
+from kubewright.files.digest import tree_digest, walk
 
 FILES: dict[str, str | bytes] = {
     "a.txt": "one\n",

@@ -13,7 +13,7 @@ from loopback import GitRepository
 
 from kubewright.fetch import git
 from kubewright.fetch.gitexport import archived_h1
-from kubewright.modulezip import module_h1
+from kubewright.files.modulezip import module_h1
 
 MODULE = "kubewright.test/repo"
 FILES = {

@@ -11,7 +11,7 @@ from project_builder import CGO_BUILDER, ProjectBuilder, hexadecimal
 
 from kubewright import record
 from kubewright.errors import LockOutdatedError, UsageError
-from kubewright.tree import normalised_tar
+from kubewright.files.tree import normalised_tar
 from kubewright.views.known import explain_any
 from kubewright.views.text import to_json
 from kubewright.views.why import explain

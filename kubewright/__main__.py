@@ -1,0 +1,6 @@
+"""``python -m kubewright``: the same as the command ``kubewright``."""
+
+from kubewright.cli import main
+
+if __name__ == "__main__":
+    main()

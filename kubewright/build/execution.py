@@ -1,0 +1,204 @@
+"""Run a component's steps and smoke checks in a sandbox: plans from ``steps`` meet files from ``workspace``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubewright import keys
+from kubewright.build.inputs import BUBBLEWRAP, Inputs, ensure_root
+from kubewright.build.log import Log
+from kubewright.build.steps import GO_OUT, Command, Layout, commands, smoke_command
+from kubewright.build.workspace import lay_out
+from kubewright.errors import BuildError, OutputError, SandboxError, SmokeError
+from kubewright.fetch.gomodule import module_cache
+from kubewright.model.recipe import Smoke
+from kubewright.model.settings import host_platform
+from kubewright.model.template import expand
+from kubewright.project import Component, Project
+from kubewright.record import RecordedStep
+from kubewright.report import Progress
+from kubewright.sandbox import Limits, Mount, Sandbox, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The conditions that a build runs under: fixed for builds, varied by rebuilds."""
+
+    layout: Layout = Layout()  # noqa: RUF009 - frozen
+    hostname: str = "kubewright"
+    uid: int = 1000
+    umask: int = 0o022
+    cpus: int | None = None
+    locale: str = "C.UTF-8"
+    timezone: str = "UTC"
+    cold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One build in one sandbox; ``directory`` is its build directory on the host."""
+
+    project: Project
+    component: Component
+    inputs: Inputs
+    sandbox: Sandbox
+    setting: Setting
+    directory: Path
+    log: Log
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What was run, and which limits the machine let us enforce."""
+
+    steps: tuple[RecordedStep, ...]
+    enforced: tuple[str, ...]
+
+
+def open_sandbox(project: Project, name: str, progress: Progress) -> Sandbox:
+    """The back end called ``name``, ready to run. Raises SandboxError with the reason and the remedy."""
+    from kubewright.sandbox.bubblewrap import Bubblewrap
+    from kubewright.sandbox.docker import Docker
+
+    sandbox: Sandbox
+    if name == BUBBLEWRAP:
+        sandbox = Bubblewrap(ensure_root(project, BUBBLEWRAP, project.locked_builder(BUBBLEWRAP), progress))
+    else:
+        sandbox = Docker()
+    reason = sandbox.usable()
+    if reason is not None:
+        raise SandboxError(f"the sandbox {name} cannot be used here: {reason}")
+    return sandbox
+
+
+# -- steps --------------------------------------------------------------------------------------------------------
+
+
+def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], str]) -> Ran:
+    """Lay out the build directory and run every step.
+
+    ``dependencies``: digest of each output taken from another component, by (component, output). Raises BuildError with the
+    end of the log, OutputError, SandboxError, TimeLimitError, PatchError.
+    """
+    component, log = execution.component, execution.log
+    log.progress.stage("sources")
+    execution.directory.mkdir()
+    lay_out(execution.project, component, execution.inputs.trees, dependencies, execution.directory)
+    planned = commands(component.recipe, component.variables, component.platform, execution.setting.layout)
+    recorded: list[RecordedStep] = []
+    enforced: tuple[str, ...] = ("time",)
+    for number, command in enumerate(planned, 1):
+        log.progress.stage("build" if len(planned) == 1 else f"build {number}/{len(planned)}")
+        log.say(f"step {number}: {' '.join(command.argv)}")
+        with _go_cache(execution, command) as cache:
+            spec = make_spec(execution, command, cache)
+            result = execution.sandbox.run(spec, log.take)
+        if result.status:
+            raise _step_failed(execution, number, command, result.status)
+        enforced = result.enforced
+        _rename_programs(execution, command)
+        recorded.append(RecordedStep(command.argv, command.cwd, dict(spec.env), round(result.seconds, 3)))
+    return Ran(tuple(recorded), enforced)
+
+
+def _step_failed(execution: Execution, number: int, command: Command, status: int) -> BuildError:
+    what = " ".join(command.argv[:2])
+    return BuildError(
+        f"{execution.component.label}: step {number} ({what} ...) ended with status {status};"
+        f" the whole log: {execution.log.path}",
+        remedy="read the lines above; a step has no network and sees declared inputs only",
+        details=execution.log.tail(),
+    )
+
+
+@contextmanager
+def _go_cache(execution: Execution, command: Command) -> Iterator[Path]:
+    """The compile cache of a go step: shared where only the toolchain itself writes it; else its own, and cold."""
+    if command.pure and not execution.setting.cold and execution.sandbox.name == BUBBLEWRAP:
+        environment = keys.builder_digest(execution.component.locked_builder).removeprefix("sha256:")[:24]
+        cache = execution.project.store.root / "go" / "build-cache" / environment
+    else:
+        cache = execution.directory / ".go-cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    yield cache
+
+
+def make_spec(execution: Execution, command: Command, cache: Path | None) -> Spec:
+    """The command as the sandbox takes it."""
+    inputs, setting, settings = execution.inputs, execution.setting, execution.project.settings
+    layout = setting.layout
+    mounts = []
+    env = {**command.env, "LC_ALL": setting.locale, "TZ": setting.timezone}
+    if inputs.goroot is not None:
+        mounts += [Mount(inputs.goroot, layout.toolchain), Mount(module_cache(execution.project.store), layout.modules)]
+    if cache is not None and "GOCACHE" in env:
+        if cache.is_relative_to(execution.directory):
+            env["GOCACHE"] = layout.under(str(cache.relative_to(execution.directory)))
+        else:
+            mounts.append(Mount(cache, layout.cache, writable=True))
+    return Spec(
+        argv=command.argv,
+        build=execution.directory,
+        env=env,
+        root=inputs.root,
+        root_digest=execution.component.locked_builder.root or None,
+        mounts=tuple(mounts),
+        at=layout.build,
+        cwd=command.cwd,
+        hostname=setting.hostname,
+        uid=setting.uid,
+        gid=setting.uid,
+        umask=setting.umask,
+        cpus=setting.cpus,
+        limits=Limits(seconds=settings.time_limit, memory=settings.memory),
+    )
+
+
+def _rename_programs(execution: Execution, command: Command) -> None:
+    for default, name in command.renames.items():
+        made, target = execution.directory / GO_OUT / default, execution.directory / "out" / name
+        if not made.is_file():
+            raise OutputError(
+                f"{execution.component.label}: go build left no {default}",
+                remedy="name a main package in go.commands of the recipe",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(target)
+
+
+# -- smoke checks -------------------------------------------------------------------------------------------------
+
+
+def run_smokes(execution: Execution) -> bool:
+    """Run the recipe's smoke checks; returns False where this machine cannot run the platform. Raises SmokeError."""
+    if execution.component.platform != host_platform():
+        return False
+    execution.log.progress.stage("smoke")
+    for smoke in execution.component.recipe.smokes:
+        _run_smoke(execution, smoke)
+    return True
+
+
+def _run_smoke(execution: Execution, smoke: Smoke) -> None:
+    component, log = execution.component, execution.log
+    command = smoke_command(smoke, component.variables, execution.setting.layout)
+    log.say(f"smoke: {' '.join(command.argv)}")
+    said = bytearray()
+
+    def output(data: bytes) -> None:
+        log.take(data)
+        said.extend(data[: max(0, 1_000_000 - len(said))])
+
+    result = execution.sandbox.run(make_spec(execution, command, None), output)
+    text = said.decode("utf-8", "replace")
+    missing = [word for word in (expand(each, component.variables) for each in smoke.expect) if word not in text]
+    if result.status != smoke.status or missing:
+        reason = f"does not say {missing[0]!r}" if missing else f"ended with status {result.status}, not {smoke.status}"
+        raise SmokeError(
+            f"{component.label}: `{' '.join(smoke.run)}` {reason}; the whole log: {log.path}",
+            remedy="what was built does not behave as the recipe says: correct its flags, or the [[smoke]] check",
+            details=text[-2000:],
+        )

@@ -1,0 +1,260 @@
+"""Bring a component's inputs into the store, or prove that they are there: toolchain, root file system, sources, modules.
+
+Everything is compared with the lock by hashing it, whether it was fetched now or a year ago.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubewright import keys
+from kubewright.build.steps import Layout, go_environment
+from kubewright.errors import IntegrityError, LockOutdatedError, StoreCorruptError
+from kubewright.fetch import gomodule
+from kubewright.fetch.gomodule import GoClient, Module
+from kubewright.files.digest import tree_digest
+from kubewright.model.lockfile import LockedBuilder, LockedPackage, LockedSource
+from kubewright.model.recipe import GoStep, Source
+from kubewright.model.settings import host_platform
+from kubewright.project import Component, Project
+from kubewright.report import Meter, Progress
+
+#: the builder that holds the default sandbox itself
+BUBBLEWRAP = "bubblewrap"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where a component's verified inputs lie. ``trees``: source name -> files (forms tree and archive)."""
+
+    goroot: Path | None
+    root: Path | None
+    modules: tuple[Module, ...]
+    trees: Mapping[str, Path]
+
+
+def ensure_inputs(project: Project, component: Component, progress: Progress) -> Inputs:
+    """Fetch what is absent, verify everything. Raises the errors of ``kubewright.fetch`` and StoreCorruptError."""
+    goroot = ensure_toolchain(project, component.locked_builder, progress)
+    root = ensure_root(project, component.recipe.builder, component.locked_builder, progress)
+    trees = {
+        source.name: _ensure_tree(project, source, pin, progress)
+        for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)
+        if source.form != "module"
+    }
+    modules = _ensure_modules(project, component, goroot, trees, progress)
+    return Inputs(goroot, root, modules, trees)
+
+
+# -- builders -----------------------------------------------------------------------------------------------------
+
+
+def ensure_toolchain(project: Project, builder: LockedBuilder, progress: Progress) -> Path | None:
+    """GOROOT of the builder's toolchain for this machine, verified; None for a builder without Go."""
+    if not builder.toolchains:
+        return None
+    host = host_platform()
+    pin = next((pin for pin in builder.toolchains if pin.platform == host), None)
+    if pin is None:
+        raise LockOutdatedError(f"the lock has no Go toolchain for this machine ({host})", remedy="./doit lock:go")
+    progress.stage("toolchain")
+    return gomodule.ensure_toolchain(project.store, host, pin.version, pin.h1, project.settings.retries + 1)
+
+
+def root_name(builder: LockedBuilder) -> str:
+    """The store's name of an unpacked root: by what was locked, so that two locks never share one."""
+    return "root-" + keys.builder_digest(builder).removeprefix("sha256:")[:24]
+
+
+def ensure_root(project: Project, name: str, builder: LockedBuilder, progress: Progress) -> Path | None:
+    """The unpacked, verified root file system of a builder; None where it has no packages."""
+    if not builder.packages:
+        return None
+    store, tree = project.store, root_name(builder)
+    if not store.tree(tree).is_dir():
+        progress.stage("packages")
+        store.add_tree(tree, lambda target: unpack_packages(project, name, builder.packages, target, progress))
+    found = tree_digest(store.tree(tree))
+    if builder.root and found != builder.root:
+        store.drop_tree(tree)
+        raise StoreCorruptError(
+            f"the unpacked root of builder {name} has {found}, the lock says {builder.root}",
+            remedy="it has been removed; run the command again to unpack it anew",
+        )
+    return store.tree(tree)
+
+
+def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, ...], target: Path, progress: Progress) -> None:
+    """Fetch the locked packages that the store does not have, and unpack all of them into the new directory ``target``."""
+    from kubewright.files.deb import unpack_root
+
+    store = project.store
+    missing = [package for package in packages if not store.has(f"sha256:{package.sha256}")]
+    if missing:
+        _download_packages(project, name, missing, progress)
+    with store.scratch("debs") as scratch:
+        debs = []
+        for package in packages:
+            deb = scratch / Path(package.path).name
+            store.copy_out(f"sha256:{package.sha256}", deb)
+            debs.append(deb)
+        unpack_root(debs, target)
+
+
+def _download_packages(project: Project, name: str, packages: list[LockedPackage], progress: Progress) -> None:
+    from kubewright.fetch import apt, deb
+
+    archives = project.settings.debian_archives or apt.archives()
+    meter = Meter(progress, f"{len(packages)} packages")
+    with project.store.scratch("fetch") as scratch:
+        fetched = deb.download_packages(
+            packages, archives, scratch, builder=name, retries=project.settings.retries, progress=meter.at
+        )
+        for package, path in zip(packages, fetched, strict=True):
+            project.store.put_file(path, f"sha256:{package.sha256}")
+
+
+# -- sources ------------------------------------------------------------------------------------------------------
+
+
+def tree_name(pin: LockedSource) -> str:
+    """The store's name of a source's files."""
+    return f"source-{pin.form}-{pin.sha256}"
+
+
+def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: Progress) -> Path:
+    progress.stage(f"source {source.name}")
+    name = tree_name(pin)
+    fill = _fill_from_git if pin.form == "tree" else _fill_from_archive
+    fresh = not project.store.tree(name).is_dir()
+    tree = project.store.add_tree(name, lambda target: fill(project, source, pin, target, progress))
+    if pin.form == "tree":
+        found = tree_digest(tree)
+        if found != f"sha256:{pin.sha256}":
+            project.store.drop_tree(name)
+            kind = IntegrityError if fresh else StoreCorruptError
+            raise kind(
+                f"source {source.name} at {pin.commit} has {found}, the lock says sha256:{pin.sha256}",
+                remedy="it has been removed from the store. If a fresh fetch differs again, the origin is not what was locked",
+            )
+    return tree
+
+
+def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
+    from kubewright.fetch import git
+
+    meter = Meter(progress, f"git {source.name}")
+    git.fetch_tree(
+        pin.git,
+        pin.commit,
+        tag=pin.tag,
+        tree=pin.tree,
+        repository=project.store.root / "git" / git.repository_name(pin.git),
+        target=target,
+        mirrors=project.settings.git_mirrors,
+        progress=lambda done: meter.at(source.name, done, None),
+    )
+
+
+def _fill_from_archive(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
+    from kubewright.fetch import archive, http
+
+    digest = f"sha256:{pin.sha256}"
+    if not project.store.has(digest):
+        meter = Meter(progress, f"archive {source.name}")
+        with project.store.scratch("fetch") as scratch:
+            path = scratch / "archive"
+            http.download(
+                [pin.url],
+                sha256=pin.sha256,
+                size=pin.size,
+                target=path,
+                progress=lambda done, total: meter.at(source.name, done, total),
+                retries=project.settings.retries,
+            )
+            project.store.put_file(path, digest)
+    with project.store.scratch("archive") as scratch:
+        project.store.copy_out(digest, scratch / "archive")
+        archive.extract(scratch / "archive", target, strip=source.strip)
+
+
+# -- modules ------------------------------------------------------------------------------------------------------
+
+
+def _ensure_modules(
+    project: Project, component: Component, goroot: Path | None, trees: Mapping[str, Path], progress: Progress
+) -> tuple[Module, ...]:
+    unpacked = [
+        (pin, Module(pin.module, pin.version, pin.h1))
+        for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)
+        if source.form == "module" and source.unpack
+    ]
+    go_steps = [step.go for step in component.recipe.steps if step.go is not None and step.go.mod == "readonly"]
+    if goroot is None or not (unpacked or go_steps):
+        return ()
+    progress.stage("modules")
+    client = GoClient(goroot, project.store, project.settings.retries + 1)
+    downloads = _count(progress)
+    for _, module in unpacked:
+        if not (gomodule.module_cache(project.store) / module.directory).is_dir():
+            gomodule.download(client, module.path, module.version, check_sumdb=False)
+    modules = {module for _, module in unpacked}
+    gomodule.verify(project.store, sorted(modules), just_fetched=True)
+    if go_steps:
+        modules |= set(_listed_modules(project, component, client, go_steps, trees, downloads))
+    progress.update(f"hashing {len(modules)} modules")
+    gomodule.verify(project.store, sorted(modules))
+    return tuple(sorted(modules))
+
+
+def _count(progress: Progress) -> Callable[[str], None]:
+    seen: list[str] = []
+
+    def download(text: str) -> None:
+        seen.append(text)
+        progress.update(f"{len(seen)} modules fetched, {text}")
+
+    return download
+
+
+def _listed_modules(
+    project: Project,
+    component: Component,
+    client: GoClient,
+    go_steps: list[GoStep],
+    trees: Mapping[str, Path],
+    on_download: Callable[[str], None],
+) -> list[Module]:
+    """The modules of all go steps: from the list kept in the store, or from the go client where one is absent."""
+    store = project.store
+    known = store.get_json("modules", keys_name(component))
+    if isinstance(known, list):
+        modules = [Module(*each) for each in known]
+        cache = gomodule.module_cache(store)
+        if all((cache / module.directory).is_dir() for module in modules):
+            return modules
+    found: set[Module] = set()
+    with store.scratch("modules") as scratch:
+        from kubewright.build.workspace import lay_sources
+
+        lay_sources(project, component, trees, scratch)
+        for step in go_steps:
+            env = go_environment(step, component.platform, Layout())
+            env = {name: env[name] for name in ("CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT")}
+            packages = list(step.commands.values())
+            found |= set(gomodule.list_modules(client, scratch / (step.dir or "main"), packages, step.tags, env, on_download))
+    store.put_json("modules", keys_name(component), [[module.path, module.version, module.h1] for module in sorted(found)])
+    return sorted(found)
+
+
+def keys_name(component: Component) -> str:
+    """How the store calls what belongs to one component's key."""
+    return component.key.removeprefix("sha256:")
+
+
+def clear_go_list_cache(project: Project) -> None:
+    """Drop what the go client keeps for listing packages: it is cheap to make again."""
+    shutil.rmtree(project.store.root / "go" / "list-cache", ignore_errors=True)

@@ -1,0 +1,168 @@
+"""What a build left in out/: exactly what the recipe declares, with fixed modes, as blobs of the store.
+
+And the artifacts folder, where people find it: artifacts/NAME/VERSION/OS-ARCH/PATH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from kubewright.errors import OutputError
+from kubewright.files.digest import sha256_file
+from kubewright.files.tree import normalised_tar, remove_tree
+from kubewright.files.unpack import extract_tar
+from kubewright.model.recipe import Output, Recipe
+from kubewright.project import Component, Project
+from kubewright.record import RecordedOutput
+from kubewright.store import Store, writing
+
+#: ELF e_machine (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)
+_MACHINES = {"linux/amd64": 62, "linux/arm64": 183}
+
+
+def collect(recipe: Recipe, out: Path, platform: str, store: Store, scratch: Path) -> tuple[RecordedOutput, ...]:
+    """Store every declared output. Raises OutputError for missing, undeclared and foreign ones."""
+    _check_declared(recipe, out)
+    return tuple(_store_output(output, out, platform, store, scratch) for output in recipe.outputs)
+
+
+def _check_declared(recipe: Recipe, out: Path) -> None:
+    missing = [output.path for output in recipe.outputs if not _present(output, out)]
+    if missing:
+        raise OutputError(
+            f"{recipe.name}: the build did not make {', '.join(missing)}",
+            remedy=f"correct [[output]] or the steps of recipes/{recipe.name}/recipe.toml",
+        )
+    undeclared = sorted(path for path in _files(out) if not any(_covers(output, path) for output in recipe.outputs))
+    if undeclared:
+        raise OutputError(
+            f"{recipe.name}: the build made {', '.join(undeclared[:5])}, which the recipe does not declare",
+            remedy=f"add [[output]] to recipes/{recipe.name}/recipe.toml, or do not leave it in out/",
+        )
+
+
+def _present(output: Output, out: Path) -> bool:
+    path = out / output.path
+    return path.is_dir() if output.kind == "tree" else path.is_file() and not path.is_symlink()
+
+
+def _covers(output: Output, path: str) -> bool:
+    return path.startswith(output.path + "/") if output.kind == "tree" else path == output.path
+
+
+def _files(out: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(out):
+        for name in names:
+            yield str(Path(folder, name).relative_to(out))
+
+
+def _store_output(output: Output, out: Path, platform: str, store: Store, scratch: Path) -> RecordedOutput:
+    path = out / output.path
+    if output.kind == "tree":
+        packed = scratch / "tree.tar"
+        with packed.open("wb") as stream:
+            normalised_tar(path, stream)
+        path = packed
+    elif output.kind == "program":
+        check_machine(path, platform)
+    return RecordedOutput(output.path, output.kind, store.put_file(path), path.stat().st_size)
+
+
+def check_machine(path: Path, platform: str) -> None:
+    """Refuse a program for another machine. What is no ELF file (a script) has no machine."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    if header[:4] != b"\x7fELF":
+        return
+    machine = struct.unpack("<H" if header[5] == 1 else ">H", header[18:20])[0]
+    if machine != _MACHINES[platform]:
+        raise OutputError(
+            f"{path.name} is for ELF machine {machine}, not for {platform} ({_MACHINES[platform]})",
+            remedy="a step built it for the machine that it ran on: pass the target on to it",
+        )
+
+
+# -- artifacts ----------------------------------------------------------------------------------------------------
+
+
+def artifact_directory(project: Project, component: Component) -> Path:
+    """Where people find what was built."""
+    platform = component.platform.replace("/", "-")
+    return project.root / "artifacts" / component.name / component.recipe.version / platform
+
+
+def place(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> None:
+    """Copy outputs from the store to the artifacts folder, verified on the way; files that differ are replaced."""
+    directory = artifact_directory(project, component)
+    with writing(project.root / "artifacts"):
+        directory.mkdir(parents=True, exist_ok=True)
+        for output in outputs:
+            restore(project.store, output, directory / output.path)
+    _remember(project, component, outputs)
+
+
+def restore(store: Store, output: RecordedOutput, target: Path) -> None:
+    """An output as it was built, at ``target``. Raises StoreCorruptError."""
+    if output.kind != "tree":
+        store.copy_out(output.sha256, target, 0o755 if output.kind == "program" else 0o644)
+        return
+    with store.scratch("restore") as scratch:
+        store.copy_out(output.sha256, scratch / "tree.tar")
+        remove_tree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        extract_tar(scratch / "tree.tar", target)
+
+
+def placed(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> bool:
+    """Whether every artifact is on disk with its digest. A file that has not been touched since is not hashed again."""
+    directory = artifact_directory(project, component)
+    seen = _seen(project, component)
+    changed = False
+    for output in outputs:
+        path = directory / output.path
+        if not path.exists():
+            return False
+        if seen.get(output.path) != [output.sha256, *_stamp(path)]:
+            if output.kind == "tree" or sha256_file(path) != output.sha256:
+                return False
+            changed = True
+    if changed:
+        _remember(project, component, outputs)
+    return True
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size, times and inode of a file (a tree: of all in it), as git's index keeps them: who changes content without a change
+    of these has to set the clock as well."""
+    files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    found = [file.lstat() for file in files]
+    fields = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for each in found]
+    return list(fields[0]) if len(fields) == 1 else [hash(tuple(fields))]
+
+
+def _index(project: Project, component: Component) -> Path:
+    name = f"{component.name}-{component.recipe.version}-{component.platform.replace('/', '-')}.json"
+    return project.root / "artifacts" / ".seen" / name
+
+
+def _seen(project: Project, component: Component) -> Mapping[str, list[object]]:
+    try:
+        found = json.loads(_index(project, component).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> None:
+    directory = artifact_directory(project, component)
+    seen = {output.path: [output.sha256, *_stamp(directory / output.path)] for output in outputs}
+    path = _index(project, component)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(seen), "utf-8")
+        temporary.replace(path)

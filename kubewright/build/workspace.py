@@ -1,0 +1,126 @@
+"""Lay out the build directory: sources, patches, overlays, other components' outputs, the generated main module.
+
+src/NAME/   files of a source      main/   go.mod and go.sum      out/   what the build leaves
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from kubewright.build.steps import GO_OUT
+from kubewright.errors import PatchError, RecipeError
+from kubewright.fetch.gomodule import Module, module_cache
+from kubewright.files.tree import copy_tree
+from kubewright.model.lockfile import LockedSource
+from kubewright.model.recipe import Recipe, Source, has_main_module
+from kubewright.project import Component, Project
+from kubewright.store import Store
+
+_SCRATCH = ("out", GO_OUT, ".home", ".tmp", ".gopath")
+
+
+def lay_out(
+    project: Project, component: Component, trees: Mapping[str, Path], outputs: Mapping[tuple[str, str], str], build: Path
+) -> None:
+    """Fill the empty directory ``build``. ``outputs`` maps (component, output) of what others built to digests in the store.
+
+    Raises PatchError, RecipeError (an overlay that is not there), StoreCorruptError.
+    """
+    lay_sources(project, component, trees, build)
+    for overlay in component.recipe.overlays:
+        _lay_overlay(project.root / "recipes" / component.name / overlay.from_, build / overlay.to)
+    for each in component.recipe.inputs:
+        project.store.copy_out(outputs[each.component, each.output], build / each.to, 0o755)
+    for name in _SCRATCH:
+        (build / name).mkdir(parents=True, exist_ok=True)
+
+
+def lay_sources(project: Project, component: Component, trees: Mapping[str, Path], build: Path) -> None:
+    """Sources with their patches at src/NAME and the generated main module at main/: all that resolving modules needs."""
+    for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
+        lay_source(project.store, source, pin, trees.get(source.name), build / "src" / source.name)
+        for patch in source.patches:
+            apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name)
+    lay_main_module(project.root / "recipes" / component.name, component.recipe, build / "main")
+
+
+def lay_source(store: Store, source: Source, pin: LockedSource, tree: Path | None, target: Path) -> None:
+    """The files of one source at ``target``; nothing for a module that is used from the module cache."""
+    if source.form == "module":
+        if not source.unpack:
+            return
+        tree = module_cache(store) / Module(pin.module, pin.version, pin.h1).directory
+    if tree is None:
+        raise AssertionError(f"source {source.name} has not been fetched")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_tree(tree, target)
+
+
+def lay_main_module(recipe_directory: Path, recipe: Recipe, target: Path) -> None:
+    """go.mod and go.sum of a recipe whose go steps build in the generated main module; nothing for others."""
+    if has_main_module(recipe):
+        target.mkdir(parents=True)
+        for name in ("go.mod", "go.sum"):
+            if (recipe_directory / name).is_file():
+                shutil.copyfile(recipe_directory / name, target / name)
+
+
+def _lay_overlay(origin: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if origin.is_dir():
+        for path in sorted(origin.rglob("*")):
+            if path.is_file():
+                _lay_overlay(path, target / path.relative_to(origin))
+    elif origin.is_file():
+        shutil.copyfile(origin, target)
+        target.chmod(0o755 if origin.stat().st_mode & 0o100 else 0o644)
+    else:
+        raise RecipeError(f"overlay {origin} does not exist", remedy="correct `from` in the recipe's [[overlay]]")
+
+
+# -- patches ------------------------------------------------------------------------------------------------------
+
+_FAILED = re.compile(r"patch failed: (?P<file>.+):(?P<line>\d+)")
+_HUNK = re.compile(r"^@@ -(?P<line>\d+)")
+
+
+def apply_patch(patch: Path, tree: Path) -> None:
+    """Apply a unified diff (``-p1``; zero context is allowed, since pinned sources do not move). Exact or not at all.
+
+    Raises PatchError that names file, line and hunk; nothing of the patch has been applied then.
+    """
+    if not patch.is_file():
+        raise PatchError(f"{patch} does not exist", remedy="correct `file` in the recipe's [[source.patch]]")
+    arguments = ["git", "apply", "--unidiff-zero", "--whitespace=nowarn", "-p1", str(patch.absolute())]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    # the tree is not a repository of its own; one above it (a store inside the checkout) must not count
+    env = kept | {"GIT_CEILING_DIRECTORIES": str(tree.absolute().parent), "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+    env["GIT_CONFIG_GLOBAL"] = os.devnull
+    result = subprocess.run(arguments, cwd=tree, env=env, capture_output=True, text=True, errors="replace")
+    if result.returncode:
+        raise PatchError(
+            f"{patch.name} does not apply: {_where(patch, result.stderr)}",
+            remedy="the source is not the one that the patch was made for: make the patch again, then ./doit lock:NAME",
+            details=result.stderr.strip()[-2000:],
+        )
+
+
+def _where(patch: Path, stderr: str) -> str:
+    failed = _FAILED.search(stderr)
+    if failed is None:
+        return stderr.strip().splitlines()[0].removeprefix("error: ") if stderr.strip() else "git apply gave no reason"
+    number, current = 0, ""
+    for line in patch.read_text("utf-8", errors="replace").splitlines():
+        if line.startswith("--- "):
+            current, number = line[4:].split("\t")[0].split("/", 1)[-1], 0
+        hunk = _HUNK.match(line)
+        if hunk:
+            number += 1
+            if current == failed["file"] and hunk["line"] == failed["line"]:
+                break
+    return f"{failed['file']}, hunk {number} (line {failed['line']})"

@@ -1,0 +1,1 @@
+"""Shrink the store to what the lock needs; clean artifacts."""

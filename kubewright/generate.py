@@ -1,0 +1,61 @@
+"""Write what is generated: schemas/, the reference in docs/recipes.md, the table in README.md, docs/errors.md.
+
+Everything here is a function of committed files, so that a test can hold each of them current on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kubewright.errors import EXIT_CODES
+from kubewright.model import reference, schema_json
+from kubewright.project import Project
+from kubewright.store import replace_file
+from kubewright.views.status import readme_table, update_block
+
+
+def generated(project: Project) -> dict[Path, str]:
+    """Path -> what the file has to say."""
+    root = project.root
+    files = {root / "schemas" / f"{name}.json": schema_json.schema_text(name) for name in schema_json.DOCUMENTS}
+    files[root / "docs" / "errors.md"] = errors_page()
+    files[root / reference.PAGE] = _page(root / reference.PAGE, reference.with_reference)
+    files[root / "README.md"] = _page(root / "README.md", lambda text: update_block(text, "status", readme_table(project)))
+    return files
+
+
+def generate(project: Project) -> list[Path]:
+    """Bring every generated file up to date; returns those that changed."""
+    changed = [path for path, text in generated(project).items() if not path.is_file() or path.read_text("utf-8") != text]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, generated(project)[path].encode())
+    return changed
+
+
+def _page(path: Path, update: Callable[[str], str]) -> str:
+    return update(path.read_text("utf-8"))
+
+
+def errors_page() -> str:
+    """docs/errors.md: every failure that a user can meet, with its exit code."""
+    rows = [
+        f"| {code} | {cls.title} | {' '.join((cls.__doc__ or '').split())} |"
+        for code, cls in sorted(EXIT_CODES.items())
+        if code != 1
+    ]
+    return "\n".join(
+        [
+            "# Errors and exit codes",
+            "",
+            "Generated from kubewright/errors.py by `./doit generate`. `./doit` and `kubewright` end with the code of the",
+            "first failure; 0 is success, 1 and 3 a failure without a class of its own (a bug: it comes with a traceback, or a name",
+            "that doit does not know). The message names the value, the file and key, and what to do.",
+            "",
+            "| exit code | failure | when |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Resolve versions to pins, and write them down."""

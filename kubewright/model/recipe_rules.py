@@ -1,0 +1,168 @@
+"""What a recipe must hold beyond types: names, references between its parts, variables. Pure; no file is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from kubewright.model.recipe_model import GoStep, Recipe, Step, has_main_module
+from kubewright.model.schema import KeyPath, Problem
+from kubewright.model.template import recipe_context, variables
+
+
+def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
+    """Every rule that ``recipe`` breaks; ``folder`` is the name of the folder that holds it."""
+    if recipe.name != folder:
+        yield Problem(("name",), f"{recipe.name!r} is not the folder's name {folder!r}", "rename one of the two")
+    yield from _sources(recipe)
+    for index, step in enumerate(recipe.steps):
+        yield from _step(recipe, step, ("step", index))
+    yield from _outputs(recipe)
+    yield from _smokes(recipe)
+    yield from _placements(recipe)
+    yield from _platforms(recipe)
+    for path, text in templates(recipe):
+        if "{" in text:
+            yield from _variables(recipe, path, text)
+
+
+def executable_name(package: str) -> str:
+    """The name that `go build` gives a package's program: its last element, or the one before a v2, v3, ...
+
+    https://pkg.go.dev/cmd/go#hdr-Compile_packages_and_dependencies; '' for '.', which is named by its module.
+    """
+    elements = [element for element in package.split("/") if element not in ("", ".")]
+    if len(elements) > 1 and re.fullmatch(r"v(1[0-9]+|[2-9][0-9]*)", elements[-1]):
+        return elements[-2]
+    return elements[-1] if elements else ""
+
+
+def templates(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Every string in which variables may stand, with its key path."""
+    for index, source in enumerate(recipe.sources):
+        for key in ("version", "tag", "url"):
+            yield ("source", index, key), getattr(source, key)
+        yield from _strings(("source", index, "replace"), source.replace)
+    for index, step in enumerate(recipe.steps):
+        yield from _strings(("step", index, "run"), step.run)
+        yield from _strings(("step", index, "env"), step.env)
+        if step.go:
+            yield from _strings(("step", index, "go", "variables"), step.go.variables)
+            yield from _strings(("step", index, "go", "ldflags"), step.go.ldflags)
+            yield from _strings(("step", index, "go", "env"), step.go.env)
+    for index, smoke in enumerate(recipe.smokes):
+        yield from _strings(("smoke", index, "run"), smoke.run)
+        yield from _strings(("smoke", index, "expect"), smoke.expect)
+
+
+def _strings(path: KeyPath, values: Mapping[str, str] | tuple[str, ...]) -> Iterator[tuple[KeyPath, str]]:
+    for key, text in values.items() if isinstance(values, Mapping) else enumerate(values):
+        yield (*path, key), text
+
+
+def _repeated(items: Iterable[tuple[KeyPath, str]], what: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for path, item in items:
+        if item in seen:
+            yield Problem(path, f"{what} {item!r} is there twice", "give each its own")
+        seen.add(item)
+
+
+def _sources(recipe: Recipe) -> Iterator[Problem]:
+    names = ((("source", index, "name"), source.name or recipe.name) for index, source in enumerate(recipe.sources))
+    yield from _repeated(names, "the source name")
+    patches = (
+        (("source", at, "patch", index, "file"), patch.file)
+        for at, source in enumerate(recipe.sources)
+        for index, patch in enumerate(source.patches)
+    )
+    yield from _repeated(patches, "the patch")
+    for index, source in enumerate(recipe.sources):
+        if source.subdirectory and not source.module:
+            message = "says where a module lives, but the source names no module"
+            yield Problem(("source", index, "subdirectory"), message, "add `module`, or remove the key")
+
+
+def _step(recipe: Recipe, step: Step, path: KeyPath) -> Iterator[Problem]:
+    if step.go:
+        for key, value in (("dir", step.dir), ("env", step.env)):
+            if value:
+                yield Problem((*path, key), "belongs to `run`", f"write go.{key}")
+        yield from _go(recipe, step.go, (*path, "go"))
+
+
+def _go(recipe: Recipe, go: GoStep, path: KeyPath) -> Iterator[Problem]:
+    names = (
+        ((*path, "commands", output), executable_name(package))
+        for output, package in go.commands.items()
+        if executable_name(package)
+    )
+    for problem in _repeated(names, "one step makes two programs; the name"):
+        yield Problem(problem.path, problem.message, "put one of the packages into a step of its own")
+    if not go.dir and not any(source.module for source in recipe.sources):
+        message = "builds in the generated main module, but no source names a Go module"
+        yield Problem(path, message, "set go.dir to a folder below src/, or `module` in a [[source]]")
+    for variable in go.variables:
+        if "." not in variable.rpartition("/")[2]:
+            message = "is not PACKAGE.NAME, such as k8s.io/component-base/version.gitVersion"
+            yield Problem((*path, "variables", variable), message)
+
+
+def _outputs(recipe: Recipe) -> Iterator[Problem]:
+    yield from _repeated(((("output", at, "path"), item.path) for at, item in enumerate(recipe.outputs)), "the output")
+    for at, item in enumerate(recipe.outputs):
+        tree = _tree_above(recipe, item.path)
+        if tree:
+            message = f"{item.path!r} is inside the output {tree!r}"
+            yield Problem(("output", at, "path"), message, "remove it: the tree has it already")
+    commands: list[tuple[KeyPath, str]] = []
+    for at, step in enumerate(recipe.steps):
+        commands += [(("step", at, "go", "commands", name), name) for name in (step.go.commands if step.go else ())]
+    yield from _repeated(commands, "the command")
+    programs = {item.path for item in recipe.outputs if item.kind == "program"}
+    for path, name in commands:
+        if name not in programs and not _tree_above(recipe, name):
+            message = f"no output declares the program {name!r}"
+            yield Problem(path, message, f'add [[output]] path = "{name}"')
+
+
+def _tree_above(recipe: Recipe, path: str) -> str:
+    trees = (item.path for item in recipe.outputs if item.kind == "tree")
+    return next((tree for tree in trees if path.startswith(f"{tree}/")), "")
+
+
+def _smokes(recipe: Recipe) -> Iterator[Problem]:
+    programs = sorted(item.path for item in recipe.outputs if item.kind == "program")
+    for at, smoke in enumerate(recipe.smokes):
+        program = smoke.run[0]
+        if program not in programs and not _tree_above(recipe, program):
+            message = f"{program!r} is no output of kind program"
+            yield Problem(("smoke", at, "run", 0), message, f"the programs are: {', '.join(programs) or 'none'}")
+
+
+def _placements(recipe: Recipe) -> Iterator[Problem]:
+    targets: list[tuple[KeyPath, str]] = [(("overlay", at, "to"), item.to) for at, item in enumerate(recipe.overlays)]
+    targets += [(("input", at, "to"), item.to) for at, item in enumerate(recipe.inputs)]
+    yield from _repeated(targets, "the place")
+    for path, target in targets:
+        if target.split("/")[0] == "out":
+            yield Problem(path, f"{target!r} would be an output", "lay it elsewhere and copy it with a step")
+    for at, item in enumerate(recipe.inputs):
+        if item.component == recipe.name:
+            yield Problem(("input", at, "component"), "a component cannot be its own input")
+
+
+def _platforms(recipe: Recipe) -> Iterator[Problem]:
+    yield from _repeated(((("platforms", at), item) for at, item in enumerate(recipe.platforms)), "the platform")
+
+
+def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
+    for name in variables(text):
+        head, _, argument = name.partition(":")
+        sources = [source.name or recipe.name for source in recipe.sources]
+        if head == "commit" and argument and argument not in sources:
+            yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
+        if head == "module" and not has_main_module(recipe):
+            yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
+        if head in ("major", "minor", "patch") and head not in recipe_context(recipe.version):
+            yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

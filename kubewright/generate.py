@@ -50,7 +50,7 @@ def errors_page() -> str:
             "# Errors and exit codes",
             "",
             "Generated from kubewright/errors.py by `./doit generate`. `./doit` and `kubewright` end with the code of the",
-            "first failure; 0 is success, 1 and 3 a failure without a class of its own (a bug: it comes with a traceback, or a name",
+            "first failure; 0 is success, 1 and 3 a failure without a class of its own (a bug, with a traceback; or a name",
             "that doit does not know). The message names the value, the file and key, and what to do.",
             "",
             "| exit code | failure | when |",

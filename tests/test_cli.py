@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -61,12 +60,11 @@ def test_help_starts_at_once_and_imports_nothing_heavy() -> None:
         "sys.exit(str(heavy & set(sys.modules) or ''))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
-    taken = []
-    for _ in range(3):
-        started = time.monotonic()
-        run(None, "--help")
-        taken.append(time.monotonic() - started)
-    assert min(taken) <= 0.35
+    before = os.times()
+    run(None, "--help")
+    after = os.times()
+    # processor time: wall time depends on what else the machine does (benchmarks/ measures that)
+    assert after.children_user + after.children_system - before.children_user - before.children_system <= 0.35
 
 
 # -- the project --------------------------------------------------------------------------------------------------

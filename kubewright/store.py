@@ -32,6 +32,9 @@ from kubewright.files.tree import remove_tree
 
 _CHUNK = 1 << 20
 
+#: the lock that whoever reads or writes objects holds shared, and gc exclusively
+IN_USE = "store"
+
 
 @contextlib.contextmanager
 def writing(root: Path) -> Iterator[None]:
@@ -212,15 +215,27 @@ class Store:
 
     def sweep(self) -> int:
         """Remove scratch of processes that are gone; returns how many directories went."""
-        swept = 0
+        abandoned = []
         with self.lock("scratch", "sweeping scratch directories"):
             for guard in sorted((self.root / "work").glob("*.lock")):
-                with contextlib.suppress(OSError), guard.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_tree(Path(str(guard).removesuffix(".lock")))
-                    guard.unlink(missing_ok=True)
-                    swept += 1
-        return swept
+                with contextlib.suppress(OSError):
+                    descriptor = os.open(guard, os.O_RDWR | os.O_CLOEXEC)
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        abandoned.append((guard, descriptor))
+                    except BlockingIOError:
+                        os.close(descriptor)
+        for guard, descriptor in abandoned:  # removing may take long, and nobody else will make these names
+            remove_tree(Path(str(guard).removesuffix(".lock")))
+            guard.unlink(missing_ok=True)
+            os.close(descriptor)
+        return len(abandoned)
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While this is held nothing is collected; ``gc`` waits for it, and keeps it waiting."""
+        with self.lock(IN_USE, "using the store", shared=True):
+            yield
 
     # -- locks ----------------------------------------------------------------------------------------------------
 

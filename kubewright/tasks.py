@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield from _component_tasks(project, "fetch", _fetch)
     yield from _lock_tasks(project)
     yield _single("outdated", project, _outdated)
-    yield _single("gc", project, _gc)
+    yield _single("gc", project, _gc, exclusive=True)
     yield _single("test", project, _test)
     yield _single("generate", project, _generate)
     yield _single("requirements", project, _requirements)
@@ -84,31 +85,31 @@ def _quietly(project: Project, uptodate: Callable[[Project, str, str], bool], na
     return check
 
 
-def _single(group: str, project: Project, work: Work) -> Task:
-    task = _task(group, group, project, work)
+def _single(group: str, project: Project, work: Work, *, exclusive: bool = False) -> Task:
+    task = _task(group, group, project, work, exclusive=exclusive)
     del task["name"]
     return {**task, "doc": doc(group)}
 
 
-def _task(group: str, name: str, project: Project, work: Work) -> Task:
+def _task(group: str, name: str, project: Project, work: Work, *, exclusive: bool = False) -> Task:
     label = name if name == group else f"{group}:{name}"
     return {
         "basename": group,
         "name": name,
-        "actions": [_action(project, label, work)],
+        "actions": [_action(project, label, work, exclusive)],
         "doc": doc(group),
         "io": {"capture": False},
         "verbosity": 2,
     }
 
 
-def _action(project: Project, label: str, work: Work) -> Callable[[], Any]:
+def _action(project: Project, label: str, work: Work, exclusive: bool) -> Callable[[], Any]:
     def action() -> Any:
         from doit.exceptions import TaskFailed
 
         report = doit_plugins.progress(label)
         try:
-            with writing(project.settings.store):
+            with writing(project.settings.store), nullcontext() if exclusive else project.store.in_use():
                 work(project, report)
         except KubewrightError as error:
             report.fail(error)

@@ -26,13 +26,14 @@ from kubewright.fetch.git import repository_name
 from kubewright.fetch.gomodule import GoClient, download, module_cache, toolchain_version
 from kubewright.files.digest import dirhash_dir, sha256_hex, tree_digest
 from kubewright.gc import collect
-from kubewright.gc.collect import LOCK, clean, gc
+from kubewright.gc.collect import clean, gc
 from kubewright.keys import builder_digest
 from kubewright.model.lockfile import Lock, LockedToolchain, dump_lock, load_lock
 from kubewright.model.settings import host_platform
 from kubewright.project import Component, Project
 from kubewright.report import Progress
 from kubewright.sandbox import Result, Spec
+from kubewright.store import IN_USE
 
 QUIET = Progress("gc")
 
@@ -264,7 +265,7 @@ def test_logs_of_failed_builds_stay_for_a_week(built: ProjectBuilder) -> None:
 
 
 def _hold(root: Path, ready: multiprocessing.synchronize.Event, go_on: multiprocessing.synchronize.Event) -> None:
-    with ProjectBuilder(root).project().store.lock(LOCK, "building", shared=True):
+    with ProjectBuilder(root).project().store.lock(IN_USE, "building", shared=True):
         ready.set()
         go_on.wait(30)
 

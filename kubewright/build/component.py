@@ -92,6 +92,7 @@ def check_accepted(project: Project, component: Component, found: Mapping[str, s
 
 def _build(project: Project, component: Component, progress: Progress) -> BuildRecord:
     started = time.time()
+    project.store.sweep()
     dependencies = dependency_outputs(project, component)
     sandbox = open_sandbox(project, project.settings.sandbox, progress)
     inputs = ensure_inputs(project, component, progress)

@@ -22,10 +22,8 @@ from kubewright.files.tree import remove_tree
 from kubewright.gc.needed import KINDS, Needed, find_needed
 from kubewright.project import Project
 from kubewright.report import Progress
-from kubewright.store import Store, replace_file, writing
+from kubewright.store import IN_USE, Store, replace_file, writing
 
-#: builds and everything else that needs what it finds in the store hold this lock shared
-LOCK = "store"
 #: logs of failed builds are kept for this many seconds
 LOGS_KEPT = 7 * 24 * 3600
 
@@ -66,7 +64,7 @@ def gc(project: Project, progress: Progress, *, dry_run: bool = False) -> list[R
         progress.stage("waiting")
         progress.note("waiting for builds that use the store")
 
-    with writing(store.root), store.lock(LOCK, "shrinking the store", waiting=waiting):
+    with writing(store.root), store.lock(IN_USE, "shrinking the store", waiting=waiting):
         progress.stage("looking")
         needed = find_needed(project, progress)
         progress.stage("looking" if dry_run else "removing")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from kubewright import keys, record
 from kubewright.build import outputs
-from kubewright.build.execution import Execution, Setting, open_sandbox, run_smokes, run_steps
+from kubewright.build.execution import Execution, open_sandbox, plain_setting, run_smokes, run_steps
 from kubewright.build.inputs import ensure_inputs
 from kubewright.build.log import Log
 from kubewright.build.recording import make_record
@@ -98,7 +98,7 @@ def _build(project: Project, component: Component, progress: Progress) -> BuildR
     inputs = ensure_inputs(project, component, progress)
     log = new_log(project, component, progress)
     with project.store.scratch("build") as scratch:
-        execution = Execution(project, component, inputs, sandbox, Setting(), scratch / "build", log)
+        execution = Execution(project, component, inputs, sandbox, plain_setting(sandbox), scratch / "build", log)
         ran = run_steps(execution, dependencies)
         progress.stage("outputs")
         out = execution.directory / "out"
@@ -117,7 +117,7 @@ def _smoke_again(project: Project, component: Component, found: BuildRecord, pro
     inputs = ensure_inputs(project, component, progress)
     log = new_log(project, component, progress)
     with project.store.scratch("smoke") as scratch:
-        execution = Execution(project, component, inputs, sandbox, Setting(), scratch / "build", log)
+        execution = Execution(project, component, inputs, sandbox, plain_setting(sandbox), scratch / "build", log)
         for output in found.outputs:
             outputs.restore(project.store, output, execution.directory / "out" / output.path)
         smoked = run_smokes(execution)

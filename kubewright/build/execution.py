@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +57,11 @@ class Ran:
     enforced: tuple[str, ...]
 
 
+def plain_setting(sandbox: Sandbox) -> Setting:
+    """How builds run. The compile cache is shared in bubblewrap alone, where files keep one owner."""
+    return Setting() if sandbox.name == BUBBLEWRAP else Setting(layout=Layout(cache=Layout().own_cache))
+
+
 def open_sandbox(project: Project, name: str, progress: Progress) -> Sandbox:
     """The back end called ``name``, ready to run. Raises SandboxError with the reason and the remedy."""
     from kubewright.sandbox.bubblewrap import Bubblewrap
@@ -93,9 +97,8 @@ def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], str])
     for number, command in enumerate(planned, 1):
         log.progress.stage("build" if len(planned) == 1 else f"build {number}/{len(planned)}")
         log.say(f"step {number}: {' '.join(command.argv)}")
-        with _go_cache(execution, command) as cache:
-            spec = make_spec(execution, command, cache)
-            result = execution.sandbox.run(spec, log.take)
+        spec = make_spec(execution, command)
+        result = execution.sandbox.run(spec, log.take)
         if result.status:
             raise _step_failed(execution, number, command, result.status)
         enforced = result.enforced
@@ -114,19 +117,15 @@ def _step_failed(execution: Execution, number: int, command: Command, status: in
     )
 
 
-@contextmanager
-def _go_cache(execution: Execution, command: Command) -> Iterator[Path]:
-    """The compile cache of a go step: shared where only the toolchain itself writes it; else its own, and cold."""
-    if command.pure and not execution.setting.cold and execution.sandbox.name == BUBBLEWRAP:
-        environment = keys.builder_digest(execution.component.locked_builder).removeprefix("sha256:")[:24]
-        cache = execution.project.store.root / "go" / "build-cache" / environment
-    else:
-        cache = execution.directory / ".go-cache"
+def _shared_cache(execution: Execution) -> Path:
+    """The compile cache that pure go steps of one builder share."""
+    environment = keys.builder_digest(execution.component.locked_builder).removeprefix("sha256:")[:24]
+    cache = execution.project.store.root / "go" / "build-cache" / environment
     cache.mkdir(parents=True, exist_ok=True)
-    yield cache
+    return cache
 
 
-def make_spec(execution: Execution, command: Command, cache: Path | None) -> Spec:
+def make_spec(execution: Execution, command: Command) -> Spec:
     """The command as the sandbox takes it."""
     inputs, setting, settings = execution.inputs, execution.setting, execution.project.settings
     layout = setting.layout
@@ -134,11 +133,8 @@ def make_spec(execution: Execution, command: Command, cache: Path | None) -> Spe
     env = {**command.env, "LC_ALL": setting.locale, "TZ": setting.timezone}
     if inputs.goroot is not None:
         mounts += [Mount(inputs.goroot, layout.toolchain), Mount(module_cache(execution.project.store), layout.modules)]
-    if cache is not None and "GOCACHE" in env:
-        if cache.is_relative_to(execution.directory):
-            env["GOCACHE"] = layout.under(str(cache.relative_to(execution.directory)))
-        else:
-            mounts.append(Mount(cache, layout.cache, writable=True))
+    if env.get("GOCACHE") == layout.cache != layout.own_cache:
+        mounts.append(Mount(_shared_cache(execution), layout.cache, writable=True))
     return Spec(
         argv=command.argv,
         build=execution.directory,
@@ -192,7 +188,7 @@ def _run_smoke(execution: Execution, smoke: Smoke) -> None:
         log.take(data)
         said.extend(data[: max(0, 1_000_000 - len(said))])
 
-    result = execution.sandbox.run(make_spec(execution, command, None), output)
+    result = execution.sandbox.run(make_spec(execution, command), output)
     text = said.decode("utf-8", "replace")
     missing = [word for word in (expand(each, component.variables) for each in smoke.expect) if word not in text]
     if result.status != smoke.status or missing:

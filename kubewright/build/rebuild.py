@@ -25,8 +25,10 @@ from kubewright.report import Progress
 from kubewright.sandbox import Sandbox
 from kubewright.store import replace_file
 
+_ELSEWHERE = "/var/tmp/rebuild/2nd"  # noqa: S108 - inside the sandbox
+
 VARIED = Setting(
-    layout=Layout(build="/var/tmp/rebuild/2nd", modules="/srv/go-mod", toolchain="/usr/lib/another-go", cache="/gc"),  # noqa: S108
+    layout=Layout(_ELSEWHERE, modules="/srv/go-mod", toolchain="/usr/lib/another-go", cache=Layout(_ELSEWHERE).own_cache),
     hostname="another-host",
     uid=4321,
     umask=0o077,

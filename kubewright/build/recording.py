@@ -32,10 +32,10 @@ def make_record(
         platform=component.platform,
         key=component.key,
         licence=component.recipe.licence,
-        sources=_sources(component),
+        sources=recorded_sources(component),
         files={file.path: file.sha256 for file in component.locked.files},
         modules=tuple(RecordedModule(module.path, module.version, module.h1) for module in execution.inputs.modules),
-        builder=_builder(component),
+        builder=recorded_builder(component),
         dependencies=dict(component.dependencies),
         steps=ran.steps,
         outputs=made,
@@ -49,7 +49,7 @@ def make_record(
     )
 
 
-def _sources(component: Component) -> tuple[RecordedSource, ...]:
+def recorded_sources(component: Component) -> tuple[RecordedSource, ...]:
     digests = {file.path: file.sha256 for file in component.locked.files}
     recorded = []
     for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
@@ -79,7 +79,7 @@ def _sources(component: Component) -> tuple[RecordedSource, ...]:
     return tuple(recorded)
 
 
-def _builder(component: Component) -> RecordedBuilder:
+def recorded_builder(component: Component) -> RecordedBuilder:
     locked = component.locked_builder
     toolchain = next((pin for pin in locked.toolchains if pin.platform == host_platform()), None)
     return RecordedBuilder(

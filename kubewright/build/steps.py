@@ -24,6 +24,11 @@ class Layout:
     toolchain: str = "/toolchain"
     cache: str = "/go-cache"
 
+    @property
+    def own_cache(self) -> str:
+        """A compile cache that is empty at the start and goes with the build directory."""
+        return self.under(".go-cache")
+
     def under(self, relative: str) -> str:
         return f"{self.build}/{relative}" if relative else self.build
 
@@ -61,6 +66,7 @@ def _command(recipe: Recipe, step: Step, variables: Mapping[str, str], platform:
 
 
 def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layout: Layout) -> Command:
+    pure = not step.cgo
     argv = [
         f"{layout.toolchain}/bin/go",
         "build",
@@ -77,8 +83,9 @@ def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layou
     ]
     renames = {default_name(package): name for name, package in step.commands.items()}
     env = _environment(variables, layout, step.env) | go_environment(step, platform, layout)
-    cwd = layout.under(step.dir or "main")
-    return Command(tuple(argv), cwd, env, renames, pure=not step.cgo)
+    # only where nothing of the source runs may a cache be shared
+    env["GOCACHE"] = layout.cache if pure else layout.own_cache
+    return Command(tuple(argv), layout.under(step.dir or "main"), env, renames, pure)
 
 
 def go_ldflags(step: GoStep, variables: Mapping[str, str]) -> str:
@@ -113,7 +120,6 @@ def go_environment(step: GoStep, platform: str, layout: Layout) -> dict[str, str
         "GOARCH": architecture,
         "GOAMD64": "v1",
         "GOARM64": "v8.0",
-        "GOCACHE": layout.cache,
         "GOENV": "off",
         "GOEXPERIMENT": "",
         "GOFLAGS": "",

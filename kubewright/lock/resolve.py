@@ -145,26 +145,36 @@ def _confirm(
     if not source.git:
         return pin
     try:
-        commit, tree, _, directory_h1 = _git_facts(project, source, known, progress)
+        commit, tree, _, directory = _fetch_tag(project, source, known, progress)
     except NetworkError as error:
         progress.note(f"commit of {source.module} {source.version} not confirmed: {error.message}")
         if known and known.commit and known.h1 == pin.h1:
             return dataclasses.replace(pin, git=known.git, tag=known.tag, commit=known.commit, tree=known.tree)
         return pin
-    if directory_h1 != found.h1:
-        raise IntegrityError(
-            f"{source.git} at {source.tag} ({commit}) gives {directory_h1}, module {source.module} {source.version} has"
-            f" {found.h1}",
-            remedy="repository and module differ: do not build either before you know why"
-            " (a wrong `subdirectory` or `tag` in the recipe has this effect too)",
-        )
+    _compare(project, source, commit, directory, found)
     return dataclasses.replace(pin, git=source.git, tag=source.tag, commit=commit, tree=tree)
 
 
-def _git_facts(project: Project, source: Source, known: LockedSource | None, progress: Progress) -> tuple[str, str, int, str]:
-    """(commit, tree, committer date, h1 of the module in it or "") of the source's tag; the files stay in the store."""
-    commit, tree, date, target = _fetch_tag(project, source, known, progress)
-    return commit, tree, date, module_h1(target, source.module, source.version, source.subdirectory) if source.module else ""
+def _compare(project: Project, source: Source, commit: str, directory: Path, found: Download) -> None:
+    """Raise IntegrityError unless the commit's files, laid out in ``directory``, are those of the module."""
+    here = module_h1(directory, source.module, source.version, source.subdirectory)
+    if found.h1 in (here, _archived(project, source, commit) if here != found.h1 else here):
+        return
+    raise IntegrityError(
+        f"{source.git} at {source.tag} ({commit}) gives {here}, module {source.module} {source.version} has {found.h1}",
+        remedy="repository and module differ: do not build either before you know why"
+        " (a wrong `subdirectory` or `tag` in the recipe has this effect too)",
+    )
+
+
+def _archived(project: Project, source: Source, commit: str) -> str:
+    """The module's hash as git archive makes it: the go command sees line-end attributes applied, raw objects do not."""
+    from kubewright.fetch import git, gitexport
+
+    name = git.repository_name(source.git)
+    with project.store.lock(f"git-{name}", f"reading {name}"), project.store.scratch("archive") as scratch:
+        repository = project.store.root / "git" / name
+        return gitexport.archived_h1(repository, commit, source.module, source.version, source.subdirectory, scratch / "files")
 
 
 def _fetch_tag(project: Project, source: Source, known: LockedSource | None, progress: Progress) -> tuple[str, str, int, Path]:
@@ -214,19 +224,16 @@ def _resolve_tree(
         sha256=sha256_hex(tree_digest(directory)),
     )
     if source.module and client:
-        pin = _cross_check(source, pin, directory, client, progress)
+        pin = _cross_check(project, source, pin, directory, client, progress)
     return pin
 
 
-def _cross_check(source: Source, pin: LockedSource, tree: Path, client: GoClient, progress: Progress) -> LockedSource:
+def _cross_check(
+    project: Project, source: Source, pin: LockedSource, tree: Path, client: GoClient, progress: Progress
+) -> LockedSource:
     """Compare the commit's files with the module that the checksum database knows."""
     found = gomodule.download(client, source.module, source.version)
-    here = module_h1(tree, source.module, source.version, source.subdirectory)
-    if here != found.h1:
-        raise IntegrityError(
-            f"{source.git} at {source.tag} ({pin.commit}) gives {here}, module {source.module} {source.version} has {found.h1}",
-            remedy="repository and module differ: do not build either before you know why",
-        )
+    _compare(project, source, pin.commit, tree, found)
     progress.note(f"{source.name}: the files of {pin.commit[:12]} are those of {source.module} {source.version}")
     return dataclasses.replace(
         pin, module=source.module, version=source.version, h1=found.h1, go_mod_h1=found.go_mod_h1, sumdb=found.confirmed

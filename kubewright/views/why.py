@@ -147,11 +147,11 @@ def explain_lock(project: Project, component: Component) -> Explanation:
         licence=recipe.licence,
         status=recipe.status,
         build=None,
-        sources=recording._sources(component),
+        sources=recording.recorded_sources(component),
         files={file.path: file.sha256 for file in component.locked.files},
         modules=modules,
         modules_from=modules_from,
-        builder=recording._builder(component),
+        builder=recording.recorded_builder(component),
         dependencies=component.dependencies,
         steps=tuple(RecordedStep(each.argv, each.cwd, each.env, 0) for each in planned),
         outputs=tuple(

@@ -104,6 +104,7 @@ def _build(project: Project, component: Component, progress: Progress) -> BuildR
         out = execution.directory / "out"
         made = outputs.collect(component.recipe, out, component.platform, project.store, scratch)
         smoked = run_smokes(execution)
+        progress.stage("record")
     digest = project.store.put_file(log.path)
     found = make_record(execution, ran, made, started=started, log=digest, smoked=smoked)
     record.save(project.store, found)

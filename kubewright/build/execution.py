@@ -9,6 +9,7 @@ from pathlib import Path
 from kubewright import keys
 from kubewright.build.inputs import BUBBLEWRAP, Inputs, ensure_root
 from kubewright.build.log import Log
+from kubewright.build.outputs import inside
 from kubewright.build.steps import GO_OUT, Command, Layout, commands, smoke_command
 from kubewright.build.workspace import lay_out
 from kubewright.errors import BuildError, OutputError, SandboxError, SmokeError
@@ -155,7 +156,7 @@ def make_spec(execution: Execution, command: Command) -> Spec:
 
 def _rename_programs(execution: Execution, command: Command) -> None:
     for default, name in command.renames.items():
-        made, target = execution.directory / GO_OUT / default, execution.directory / "out" / name
+        made, target = inside(execution.directory / GO_OUT, default), inside(execution.directory / "out", name)
         if not made.is_file():
             raise OutputError(
                 f"{execution.component.label}: go build left no {default}",

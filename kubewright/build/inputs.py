@@ -75,7 +75,7 @@ def ensure_root(project: Project, name: str, builder: LockedBuilder, progress: P
         return None
     store, tree = project.store, root_name(builder)
     if not store.tree(tree).is_dir():
-        progress.stage("packages")
+        progress.stage(f"packages of {name}")
         store.add_tree(tree, lambda target: unpack_packages(project, name, builder.packages, target, progress))
     found = tree_digest(store.tree(tree))
     if builder.root and found != builder.root:

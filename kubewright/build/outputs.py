@@ -31,6 +31,8 @@ def collect(recipe: Recipe, out: Path, platform: str, store: Store, scratch: Pat
 
 
 def _check_declared(recipe: Recipe, out: Path) -> None:
+    for output in recipe.outputs:
+        inside(out, output.path)
     missing = [output.path for output in recipe.outputs if not _present(output, out)]
     if missing:
         raise OutputError(
@@ -45,9 +47,23 @@ def _check_declared(recipe: Recipe, out: Path) -> None:
         )
 
 
+def inside(folder: Path, path: str) -> Path:
+    """``path`` below a folder that a build step has written to. Raises OutputError where that would lead through a link:
+    what is a path of the sandbox in there is another one, of the machine, out here."""
+    found = folder
+    for name in ("", *Path(path).parts):
+        found = found / name
+        if found.is_symlink():
+            raise OutputError(
+                f"{found.relative_to(folder.parent)} is a symbolic link, so nothing is taken from it",
+                remedy="let the step put the file or folder itself there",
+            )
+    return found
+
+
 def _present(output: Output, out: Path) -> bool:
     path = out / output.path
-    return path.is_dir() if output.kind == "tree" else path.is_file() and not path.is_symlink()
+    return path.is_dir() if output.kind == "tree" else path.is_file()
 
 
 def _covers(output: Output, path: str) -> bool:
@@ -55,9 +71,13 @@ def _covers(output: Output, path: str) -> bool:
 
 
 def _files(out: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(out):
-        for name in names:
+    """Everything that is no folder with something in it."""
+    for folder, folders, names in os.walk(out):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in (*names, *links):
             yield str(Path(folder, name).relative_to(out))
+        if not folders and not names and Path(folder) != out:
+            yield str(Path(folder).relative_to(out)) + "/"
 
 
 def _store_output(output: Output, out: Path, platform: str, store: Store, scratch: Path) -> RecordedOutput:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kubewright.build.inputs import ensure_inputs
-from kubewright.build.steps import Layout, commands
+from kubewright.building.inputs import ensure_inputs
+from kubewright.building.steps import Layout, commands
 from kubewright.files.tree import remove_tree
 from kubewright.project import Project
 from kubewright.report import Progress

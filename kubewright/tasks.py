@@ -123,14 +123,14 @@ def _action(project: Project, label: str, work: Work, exclusive: bool) -> Callab
 
 
 def _built(project: Project, name: str, platform: str) -> bool:
-    from kubewright.build.component import up_to_date
+    from kubewright.building.component import up_to_date
 
     return up_to_date(project, project.component(name, platform))
 
 
 def _build(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.build.component import build
-    from kubewright.build.outputs import artifact_directory
+    from kubewright.building.component import build
+    from kubewright.building.outputs import artifact_directory
 
     component = project.component(name, platform)
     record = build(project, component, report)
@@ -140,19 +140,19 @@ def _build(project: Project, report: Progress, name: str, platform: str) -> None
 
 
 def _rebuild(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.build.rebuild import rebuild
+    from kubewright.building.rebuild import rebuild
 
     rebuild(project, project.component(name, platform), report)
 
 
 def _accept(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.build.rebuild import accept
+    from kubewright.building.rebuild import accept
 
     accept(project, project.component(name, platform), report)
 
 
 def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.build.inputs import ensure_inputs
+    from kubewright.building.inputs import ensure_inputs
 
     inputs = ensure_inputs(project, project.component(name, platform), report)
     report.note(f"every input is here and verified ({len(inputs.modules)} Go modules)")

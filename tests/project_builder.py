@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kubewright import keys, record
-from kubewright.build.steps import Layout, commands
+from kubewright.building.steps import Layout, commands
 from kubewright.model.builder import Builder, load_builders
 from kubewright.model.digestsfile import Accepted, AgreedBuild, dump_digests, load_digests, with_accepted
 from kubewright.model.lockcheck import project_files

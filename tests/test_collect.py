@@ -17,10 +17,10 @@ from goproxy import borrowed_goroot, environment, publish
 from project_builder import ProjectBuilder, hexadecimal
 
 from kubewright import record
-from kubewright.build.execution import Execution, Setting, run_steps
-from kubewright.build.inputs import ensure_inputs, keys_name
-from kubewright.build.log import Log
-from kubewright.build.steps import Layout
+from kubewright.building.execution import Execution, Setting, run_steps
+from kubewright.building.inputs import ensure_inputs, keys_name
+from kubewright.building.log import Log
+from kubewright.building.steps import Layout
 from kubewright.errors import LockError, LockOutdatedError, UsageError
 from kubewright.fetch.git import repository_name
 from kubewright.fetch.gomodule import GoClient, download, module_cache, toolchain_version

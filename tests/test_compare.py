@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewright.build.compare import differing_section, explain, first_difference, sections
+from kubewright.building.compare import differing_section, explain, first_difference, sections
 from kubewright.files.tree import normalised_tar
 
 

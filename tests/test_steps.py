@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.build.steps import Layout, commands, default_name, go_ldflags, smoke_command
+from kubewright.building.steps import Layout, commands, default_name, go_ldflags, smoke_command
 from kubewright.model.recipe import GoStep, load_recipes
 from kubewright.model.template import lock_context
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.build.workspace import apply_patch
+from kubewright.building.workspace import apply_patch
 from kubewright.errors import PatchError
 
 SOURCE = "".join(f"line {number}\n" for number in range(1, 41))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kubewright import keys, record
-from kubewright.build.inputs import root_name, tree_name
+from kubewright.building.inputs import root_name, tree_name
 from kubewright.errors import LockOutdatedError, StoreCorruptError
 from kubewright.fetch.git import repository_name
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, toolchain_version

@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.build.inputs import ensure_toolchain, unpack_packages
-from kubewright.build.workspace import apply_patch, lay_source
+from kubewright.building.inputs import ensure_toolchain, unpack_packages
+from kubewright.building.workspace import apply_patch, lay_source
 from kubewright.errors import IntegrityError, LockOutdatedError, NetworkError, OriginError, TagMovedError
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import Download, GoClient, Module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kubewright.build import steps
+from kubewright.building import steps
 from kubewright.model.lockfile import LockedSource
 from kubewright.model.settings import host_platform
 from kubewright.model.template import expand

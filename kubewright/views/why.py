@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kubewright import record
-from kubewright.build import recording
-from kubewright.build.execution import Setting
-from kubewright.build.steps import commands
+from kubewright.building import recording
+from kubewright.building.execution import Setting
+from kubewright.building.steps import commands
 from kubewright.errors import LockOutdatedError, UsageError
 from kubewright.fetch.gomodule import read_go_sum
 from kubewright.model.digestsfile import Accepted

@@ -43,9 +43,11 @@ def listener(family: socket.AddressFamily, kind: socket.SocketKind, address: str
         server.settimeout(0.2)
         thread = threading.Thread(target=serve)
         thread.start()
-        yield server.getsockname()[1]
-        over.set()
-        thread.join()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -73,12 +75,11 @@ def neighbour() -> Iterator[None]:
         server = subprocess.Popen(
             ["ip", "netns", "exec", name, sys.executable, Path(__file__).with_name("echo.py")], stdout=subprocess.PIPE
         )
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield
-        server.kill()
-        server.wait()
-        server.stdout.close()
+        with server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            yield
+            server.kill()
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from project_builder import CGO_BUILDER, ProjectBuilder, hexadecimal, synthetic
 
-from kubewright.build import steps
+from kubewright.building import steps
 from kubewright.views.plan import Plan, as_text, make_plan, summary
 from kubewright.views.text import to_json
 

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubewright.build.steps import GO_OUT
+from kubewright.building.steps import GO_OUT
 from kubewright.errors import PatchError, RecipeError
 from kubewright.fetch.gomodule import Module, module_cache
 from kubewright.files.tree import copy_tree

@@ -6,7 +6,7 @@ import os
 import time
 
 from kubewright import __version__, keys
-from kubewright.build.execution import Execution, Ran
+from kubewright.building.execution import Execution, Ran
 from kubewright.model.settings import host_platform
 from kubewright.project import Component
 from kubewright.record import (

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright import keys
-from kubewright.build.inputs import BUBBLEWRAP, Inputs, ensure_root
-from kubewright.build.log import Log
-from kubewright.build.outputs import inside
-from kubewright.build.steps import GO_OUT, Command, Layout, commands, smoke_command
-from kubewright.build.workspace import lay_out
+from kubewright.building.inputs import BUBBLEWRAP, Inputs, ensure_root
+from kubewright.building.log import Log
+from kubewright.building.outputs import inside
+from kubewright.building.steps import GO_OUT, Command, Layout, commands, smoke_command
+from kubewright.building.workspace import lay_out
 from kubewright.errors import BuildError, OutputError, SandboxError, SmokeError
 from kubewright.fetch.gomodule import module_cache
 from kubewright.model.recipe import Smoke

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 
 from kubewright import keys, record
-from kubewright.build import outputs
-from kubewright.build.execution import Execution, open_sandbox, plain_setting, run_smokes, run_steps
-from kubewright.build.inputs import ensure_inputs
-from kubewright.build.log import Log
-from kubewright.build.recording import make_record
+from kubewright.building import outputs
+from kubewright.building.execution import Execution, open_sandbox, plain_setting, run_smokes, run_steps
+from kubewright.building.inputs import ensure_inputs
+from kubewright.building.log import Log
+from kubewright.building.recording import make_record
 from kubewright.errors import BuildError, IrreproducibleError, OutputError, StoreCorruptError
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord

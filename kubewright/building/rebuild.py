@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from kubewright import record
-from kubewright.build import outputs
-from kubewright.build.compare import diffoscope, explain
-from kubewright.build.component import dependency_outputs, existing, new_log
-from kubewright.build.execution import Execution, Setting, open_sandbox, run_steps
-from kubewright.build.inputs import ensure_inputs
-from kubewright.build.recording import make_record
-from kubewright.build.steps import Layout
+from kubewright.building import outputs
+from kubewright.building.compare import diffoscope, explain
+from kubewright.building.component import dependency_outputs, existing, new_log
+from kubewright.building.execution import Execution, Setting, open_sandbox, run_steps
+from kubewright.building.inputs import ensure_inputs
+from kubewright.building.recording import make_record
+from kubewright.building.steps import Layout
 from kubewright.errors import BuildError, IrreproducibleError, SandboxError
 from kubewright.model.digestsfile import FILE, Accepted, AgreedBuild, dump_digests, load_digests, with_accepted
 from kubewright.project import Component, Project

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright import keys
-from kubewright.build.steps import Layout, go_environment
+from kubewright.building.steps import Layout, go_environment
 from kubewright.errors import IntegrityError, LockOutdatedError, StoreCorruptError
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import GoClient, Module
@@ -238,7 +238,7 @@ def _listed_modules(
             return modules
     found: set[Module] = set()
     with store.scratch("modules") as scratch:
-        from kubewright.build.workspace import lay_sources
+        from kubewright.building.workspace import lay_sources
 
         lay_sources(project, component, trees, scratch)
         for step in go_steps:

@@ -23,7 +23,7 @@ LAYERS = [
     "record",
     "project",
     "sandbox",
-    "build",
+    "building",
     "lock",
     "gc",
     "views",

@@ -58,37 +58,33 @@ def test_the_loopback_of_the_host_is_out_of_reach(bench: Bench, family: socket.A
 
 
 @pytest.fixture(scope="module")
-def neighbour() -> Iterator[None]:
+def neighbour() -> Iterator[dict[str, str]]:
     """A machine beside this one: a network namespace at the other end of a veth pair, with an echo server in it."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("needs root and iproute2")
-    name = f"kw{os.getpid()}"
+    name, number = f"kw{os.getpid()}", os.getpid() % 64
     here, there = f"{name}a"[:15], f"{name}b"[:15]
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         subprocess.run(["ip", "link", "add", here, "type", "veth", "peer", "name", there, "netns", name], check=True)
-        inside = ["ip", "-n", name]
-        for command, link, end in ((["ip"], here, "1"), (inside, there, "2")):
-            subprocess.run([*command, "address", "add", f"198.51.100.{end}/30", "dev", link], check=True)
-            subprocess.run([*command, "address", "add", f"fd00:6b77::{end}/64", "dev", link, "nodad"], check=True)
+        for command, link, end in ((["ip"], here, 1), (["ip", "-n", name], there, 2)):
+            for address in (f"198.51.100.{4 * number + end}/30", f"fd00:6b77:{number:x}::{end}/64"):
+                subprocess.run([*command, "address", "add", address, "dev", link, *["nodad"][: ":" in address]], check=True)
             subprocess.run([*command, "link", "set", link, "up"], check=True)
-        server = subprocess.Popen(
-            ["ip", "netns", "exec", name, sys.executable, Path(__file__).with_name("echo.py")], stdout=subprocess.PIPE
-        )
-        with server:
+        command = ["ip", "netns", "exec", name, sys.executable, str(Path(__file__).with_name("echo.py"))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n"
-            yield
+            yield {"IPv4": f"198.51.100.{4 * number + 2}", "IPv6": f"fd00:6b77:{number:x}::2"}
             server.kill()
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
-@pytest.mark.usefixtures("neighbour")
-@pytest.mark.parametrize("address", ["198.51.100.2", "fd00:6b77::2"])
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_other_machines_are_out_of_reach(bench: Bench, kind: str, address: str) -> None:
-    said = bench.refused(kind, address, "4711")
+def test_other_machines_are_out_of_reach(bench: Bench, neighbour: dict[str, str], kind: str, family: str) -> None:
+    said = bench.refused(kind, neighbour[family], "4711")
     assert "Network is unreachable" in said or "Cannot assign requested address" in said
 
 

@@ -1,0 +1,67 @@
+"""Fixtures of the end-to-end tests: ``shop`` is a new workshop for each test."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+for _folder in ("fetch", "sandbox", "e2e"):
+    sys.path.append(str(Path(__file__).parents[1] / _folder))
+
+from dockerd import NoDaemonError, daemon  # noqa: E402
+from workshop import REPOSITORY, Workshop, heavy, make_tools  # noqa: E402
+
+from kubewright.model.lockfile import LockedBuilder  # noqa: E402
+from kubewright.project import Project  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def shared() -> Mapping[str, Path]:
+    """The environment's own store, with what builders need in it."""
+    return heavy(Project(REPOSITORY))
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LockedBuilder]:
+    return make_tools(tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, shared: Mapping[str, Path], tools: tuple[Path, LockedBuilder]) -> Workshop:
+    return Workshop(tmp_path / "shop", shared, tools)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[type[BaseHTTPRequestHandler]], str]]:
+    """Start an HTTP server with a handler; gives its URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(handler: type[BaseHTTPRequestHandler]) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[str]:
+    """A daemon's address. Without one: a skip, or a failure where KUBEWRIGHT_TEST_DOCKER=required."""
+    try:
+        with daemon() as address:
+            yield address
+    except NoDaemonError as error:
+        if os.environ.get("KUBEWRIGHT_TEST_DOCKER") == "required":
+            pytest.fail(f"KUBEWRIGHT_TEST_DOCKER=required, and {error}")
+        pytest.skip(str(error))

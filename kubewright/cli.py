@@ -33,7 +33,7 @@ Building, locking and cleaning up: ./doit list
 """
 
 _platform = click.option(
-    "--platform", metavar="OS/ARCH", help="Of which platform; default: the settings', else this machine's."
+    "--platform", metavar="OS/ARCH", help="The platform to ask about; default: that of the settings, else this machine's."
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -110,8 +110,8 @@ def why(context: click.Context, what: str, platform: str | None, modules: bool, 
 def status(context: click.Context, markdown: bool, as_json: bool) -> None:
     """What is locked, built, reproduced and accepted.
 
-    "Builds that agree" counts kinds of builds under the key of now: those that digests.toml names, and those in the store of
-    this machine. "varied" are rebuilds: cold, under another path, uid, host name, locale and CPU count.
+    "Builds that agree" counts kinds of builds of what recipe and lock say now: those that digests.toml names, and those in
+    this machine's store. "varied" are rebuilds: cold, under another path, uid, host name, locale and CPU count.
     """
     from kubewright.views import status as view
     from kubewright.views.text import to_json
@@ -126,12 +126,12 @@ def status(context: click.Context, markdown: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--dot", is_flag=True, help="Print graphviz's language.")
+@click.option("--dot", is_flag=True, help="Print it as graphviz reads it.")
 @click.pass_context
 def graph(context: click.Context, names: tuple[str, ...], dot: bool) -> None:
-    """What components are built from and in.
+    """What components are built from.
 
-    And what they take from each other. Default: all components.
+    Sources, patches, builders, and what components take from each other. Default: all components.
 
     \b
     kubewright graph kubernetes
@@ -200,7 +200,7 @@ def check(context: click.Context, files: tuple[str, ...]) -> None:
     if findings:
         what = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
         raise RecipeError(f"{what} in {len(paths)} recipe{'s' if len(paths) > 1 else ''}")
-    click.echo(f"{len(paths)} recipe{'s' if len(paths) != 1 else ''} checked, nothing to say")
+    click.echo(f"{len(paths)} recipe{'s' if len(paths) != 1 else ''} checked, no problem found")
 
 
 def _recipe_path(context: click.Context, text: str) -> Path:

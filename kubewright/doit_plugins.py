@@ -193,7 +193,8 @@ class List(DoitList):  # type: ignore[misc]
         width = max(map(len, labels.values()), default=0) + 2
         for task in groups:
             print(f"  {labels[task.name]:<{width}}{task.doc}", file=self.outstream)
-        print("\n`./doit help TASK` explains one; `./doit list --all` shows every name.", file=self.outstream)
+        print("\n`./doit help TASK` explains a task; `./doit list --all` shows every name.", file=self.outstream)
+        print("`./doit clean [NAME]` removes artifacts; `.venv/bin/kubewright --help` answers questions.", file=self.outstream)
         return 0
 
 

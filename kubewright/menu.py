@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: `./doit help NAME`; the first line is the menu's
 HELP = {
-    "build": """build components from pinned source, without the network, into artifacts/
+    "build": """build components from pinned source, in a sandbox without a network, into artifacts/
 
     ./doit build                       the components of the default stack (settings: stack = "kubernetes")
     ./doit build:kubectl               one component, and what it needs
@@ -33,18 +33,22 @@ digests.toml is committed: from then on every build of the same key, anywhere, i
     ./doit lock:kubectl                one component (or builder: lock:cgo)
     ./doit lock:kubectl --dry-run      show the difference only
 
-Asks origins and the Go checksum database, runs nothing of what it fetches. Writes recipes/NAME/go.mod and go.sum too.""",
-    "outdated": """list newer upstream releases; origins that cannot be reached are said""",
+Asks origins and the Go checksum database, and runs nothing of what it fetches. Writes recipes/NAME/go.mod and go.sum too. What
+could not be confirmed is said, and is not in the lock.""",
+    "outdated": """list newer upstream releases, and the origins that could not be asked""",
     "gc": """shrink the store to what the lock needs
 
     ./doit gc
-    ./doit gc --dry-run                say what would go""",
+    ./doit gc --dry-run                say what would go
+
+What lockfile.toml and the recipes of this checkout name stays, logs of failed builds for a week. The rest goes.
+`./doit clean` is another thing: it removes artifacts/ and leaves the store alone.""",
     "test": """set up the test environment, then run the quality gate: format, lint, types, tests
 
     ./doit test
 
 Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
-    "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
+    "generate": """write what is generated from committed files: schemas/, tables in README.md and docs/""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
 }
 

@@ -129,7 +129,7 @@ def test_plan_has_what_is_needed_first(made: ProjectBuilder) -> None:
 
 
 def test_recipe_check_says_everything_and_fails(made: ProjectBuilder) -> None:
-    assert run(made, "recipe", "check").stdout == "2 recipes checked, nothing to say\n"
+    assert run(made, "recipe", "check").stdout == "2 recipes checked, no problem found\n"
     text = (made.root / "recipes/runc/recipe.toml").read_text()
     made.recipe("runc", text.replace("licence", "license").replace('builder = "go"', 'builder = "goo"'))
     result = run(made, "recipe", "check", "runc")

@@ -34,7 +34,7 @@ def test_links_lead_to_files(path: Path) -> None:
 def test_tasks_exist(path: Path) -> None:
     project = Project(ROOT)
     for words in _DOIT.findall(path.read_text("utf-8")):
-        task = words.split()[0].rstrip(".,:;)")
+        task = words.split()[0].rstrip('.,:;)"')
         group, _, name = task.partition(":")
         assert group in HELP.keys() | DOIT, f"./doit {words}"
         name = name.partition("@")[0]
@@ -54,7 +54,7 @@ def test_the_architecture_names_every_layer_in_its_order() -> None:
 
 def test_the_architecture_names_files_that_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:[\w]+/)*[\w]+\.(?:py|json)|[a-z]+/)`", text))
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|json)|[a-z]+/)`", text))
     assert {"keys.py", "test_keys.py"} <= named
     assert [
         each for each in sorted(named) if not any((ROOT / top / each).exists() for top in ("kubewright", "tests", ""))

@@ -65,7 +65,8 @@ def rebuild(project: Project, component: Component, progress: Progress) -> Build
         record.save(project.store, second, "rebuild", f"{record.key_name(second.key)}-{sandbox.name}-{int(started)}")
         _compare(project, component, first, second, scratch)
     log.path.unlink(missing_ok=True)
-    progress.note(f"identical: {len(made)} outputs, {first.conditions.sandbox} and {second.conditions.sandbox}")
+    outcome = f"{len(made)} output{'s' if len(made) > 1 else ''} identical"
+    progress.note(f"{outcome}: built in {first.conditions.sandbox}, rebuilt in {second.conditions.sandbox}")
     return second
 
 
@@ -75,7 +76,7 @@ def _other_sandbox(project: Project, first: BuildRecord, progress: Progress) -> 
     try:
         return open_sandbox(project, other, progress)
     except SandboxError as error:
-        progress.note(f"rebuilding in {first.conditions.sandbox} too: {error.message}")
+        progress.note(f"{other} is not set up here, so this rebuild runs in {first.conditions.sandbox} too ({error.message})")
         return open_sandbox(project, first.conditions.sandbox, progress)
 
 
@@ -119,7 +120,7 @@ def accept(project: Project, component: Component, progress: Progress) -> None:
     builds = agreeing(project, component)
     if len(builds) < 2:
         raise IrreproducibleError(
-            f"{component.label}: {len(builds)} build here, and digests.toml takes what two independent builds agree on",
+            f"{component.label}: {'one build' if builds else 'no build'} here; digests.toml takes what two builds agree on",
             remedy=f"./doit build:{component.name} rebuild:{component.name}",
         )
     evidence = {AgreedBuild(each.conditions.sandbox, each.conditions.cold) for each in builds}  # type: ignore[arg-type]

@@ -71,7 +71,9 @@ def _toolchains(project: Project, builder: Builder, progress: Progress) -> tuple
         version = gomodule.toolchain_version(builder.go.version, host)
         found = gomodule.download(client, gomodule.TOOLCHAIN_MODULE, version)
         if not found.confirmed:
-            progress.note(f"Go {builder.go.version} for {host}: the checksum database was not asked; h1 as downloaded")
+            progress.note(
+                f"Go {builder.go.version} for {host}: the checksum database was off or out of reach; h1 as downloaded"
+            )
         pins.append(LockedToolchain(host, builder.go.version, found.h1))
     return tuple(pins)
 
@@ -119,7 +121,7 @@ def _resolve_module(
     assert client is not None
     found = gomodule.download(client, source.module, source.version)
     if not found.confirmed:
-        progress.note(f"{source.module} {source.version}: the checksum database was not asked")
+        progress.note(f"{source.module} {source.version} not confirmed: the checksum database was off or out of reach")
     pin = LockedSource(
         name=source.name,
         form="module",

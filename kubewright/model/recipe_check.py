@@ -143,7 +143,7 @@ homepage = "https://<page of upstream>"
 builder = "go"                      # builders/go.toml: a Go toolchain and nothing else; "cgo" has a C compiler too
 
 [[source]]
-form = "module"                     # a Go module; "tree" is a git commit, "archive" a tar file
+form = "module"                     # a Go module; "tree" is a git commit, "archive" a tar or zip file
 module = "<Go module path>"
 git = "https://<git repository>"    # tag and version are v{{version}} unless you say otherwise
 # [[source.patch]]                  # patches/{name}/0001-why.patch, applied in order

@@ -67,7 +67,7 @@ class Source:
 
     form: Annotated[
         Literal["module", "tree", "archive"],
-        Doc("module: a Go module's zip; tree: the files of a git commit; archive: a tar file."),
+        Doc("module: a Go module's zip; tree: the files of a git commit; archive: a tar or zip file."),
     ]
     name: Annotated[
         str,

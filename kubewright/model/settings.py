@@ -27,8 +27,8 @@ class SettingsFile:
     store: Annotated[
         str,
         Doc(
-            "Folder of inputs and results, relative to the project. Default: $XDG_CACHE_HOME/kubewright. "
-            "Environment: KUBEWRIGHT_STORE."
+            "Folder of inputs and results, relative to the project. "
+            "Default: $XDG_CACHE_HOME/kubewright, else ~/.cache/kubewright. Environment: KUBEWRIGHT_STORE."
         ),
         NotEmpty(),
     ] = ""

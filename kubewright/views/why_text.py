@@ -104,10 +104,10 @@ def gaps(source: RecordedSource) -> list[str]:
     """What nobody confirmed: used as it was first seen, or not at all."""
     found = []
     if source.h1 and not source.sumdb:
-        found.append("h1 is as the origin served it: the checksum database was not asked")
+        found.append("h1 is as the origin served it: the checksum database was off or out of reach")
     if source.form == "module" and source.git and not source.commit:
         hint = f"; the recipe's hint {source.commit_hint} is not used" if source.commit_hint else ""
-        found.append(f"commit: the git origin was not asked{hint}")
+        found.append(f"commit: the git origin was out of reach when it was locked{hint}")
     if source.form == "archive":
         found.append("sha256 is of the archive as it was when it was locked")
     return found

@@ -76,7 +76,7 @@ def _other_sandbox(project: Project, first: BuildRecord, progress: Progress) -> 
     try:
         return open_sandbox(project, other, progress)
     except SandboxError as error:
-        progress.note(f"{other} is not set up here, so this rebuild runs in {first.conditions.sandbox} too ({error.message})")
+        progress.note(f"rebuilding in {first.conditions.sandbox}, like the first build: {error.message}")
         return open_sandbox(project, first.conditions.sandbox, progress)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kubewright.doit_plugins import Reporter
 from kubewright.project import Project
+from kubewright.report import reporting_errors
 from kubewright.tasks import all_tasks
 
 DOIT_CONFIG = {"backend": "memory", "reporter": Reporter, "default_tasks": ["build"], "verbosity": 2}
@@ -12,4 +13,5 @@ PROJECT = Project(Path(__file__).parent)
 
 
 def task_kubewright():
-    yield from all_tasks(PROJECT)
+    with reporting_errors():  # whichever command asks for the tasks
+        yield from all_tasks(PROJECT)

@@ -112,6 +112,35 @@ class Project:
         """Raises UsageError with a suggestion."""
         return _named(self.recipes, name, "component", "recipes/")
 
+    def check_references(self) -> None:
+        """That what recipes and stacks name is there: tasks are made of it. Raises RecipeError, CycleError."""
+        for stack in self.stacks.values():
+            for name in stack.components:
+                if name not in self.recipes:
+                    near = get_close_matches(name, self.recipes, 1)
+                    raise RecipeError(
+                        f"stacks/{stack.name}.toml: components: there is no recipes/{name}",
+                        remedy=f"did you mean {near[0]!r}?" if near else "correct the name, or add the recipe",
+                    )
+        seen: set[str] = set()
+        for name in self.recipes:
+            self._check_inputs(name, (), seen)
+
+    def _check_inputs(self, name: str, wanted_by: tuple[str, ...], seen: set[str]) -> None:
+        _refuse_circle(name, wanted_by)
+        recipe = self._wanted_recipe(name, wanted_by)
+        if name in seen:
+            return
+        for each in recipe.inputs:
+            self._check_inputs(each.component, (*wanted_by, name), seen)
+            missing = sorted({*recipe.platforms} - {*self.recipes[each.component].platforms})
+            if missing:
+                raise RecipeError(
+                    f"recipes/{name}/recipe.toml: input: {each.component} is not built for {missing[0]}, as {name} is",
+                    remedy=f"add the platform to recipes/{each.component}/recipe.toml, or take it out of this one",
+                )
+        seen.add(name)
+
     def builder(self, name: str, wanted_by: str) -> Builder:
         """Raises RecipeError when recipe ``wanted_by`` names a builder that does not exist."""
         if name not in self.builders:
@@ -139,9 +168,7 @@ class Project:
         return self._component(name, platform or self.settings.platform, ())
 
     def _component(self, name: str, platform: str, wanted_by: tuple[str, ...]) -> Component:
-        if name in wanted_by:
-            circle = " -> ".join([*wanted_by[wanted_by.index(name) :], name])
-            raise CycleError(f"recipes need each other's outputs: {circle}", remedy="break the circle at one [[input]]")
+        _refuse_circle(name, wanted_by)
         known = self._components.get((name, platform))
         if known is None:
             known = self._components[name, platform] = self._join(name, platform, wanted_by)
@@ -194,6 +221,12 @@ class Project:
         for name in names:
             visit(name)
         return list(ordered.values())
+
+
+def _refuse_circle(name: str, wanted_by: tuple[str, ...]) -> None:
+    if name in wanted_by:
+        circle = " -> ".join([*wanted_by[wanted_by.index(name) :], name])
+        raise CycleError(f"recipes need each other's outputs: {circle}", remedy="break the circle at one [[input]]")
 
 
 def _named(mapping: Mapping[str, T], name: str, what: str, where: str) -> T:

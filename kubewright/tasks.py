@@ -24,7 +24,8 @@ Task = dict[str, Any]
 
 
 def all_tasks(project: Project) -> Iterator[Task]:
-    """Every task, in the order of the menu."""
+    """Every task, in the order of the menu. Raises RecipeError, CycleError, UsageError (no such stack)."""
+    project.check_references()
     yield from _component_tasks(project, "build", _build, uptodate=_built)
     yield from _component_tasks(project, "rebuild", _rebuild)
     yield from _component_tasks(project, "accept", _accept)

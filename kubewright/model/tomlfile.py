@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import tomli
 
-from kubewright.errors import KubewrightError, RecipeError
+from kubewright.errors import KubewrightError, LockError, RecipeError
 from kubewright.model.decode import decode
 from kubewright.model.schema import Problem
 
@@ -23,6 +23,12 @@ T = TypeVar("T")
 
 #: no file of ours comes near it; more is a mistake or an attack
 MAX_BYTES = 16 * 1024 * 1024
+
+#: where a problem itself has nothing better to say
+_REMEDIES: dict[type[KubewrightError], str] = {
+    LockError: "it is a generated file: go back to the last good one (git diff shows what changed)",
+    RecipeError: "docs/recipes.md has every key and what it takes",
+}
 
 Checker = Callable[[T], Iterable[Problem]]
 
@@ -50,7 +56,7 @@ class Document:
         """One error for all of them: the first is the reason, the others are details."""
         first, *others = problems
         details = "\n".join(self.describe(problem) for problem in others)
-        return self.error(self.describe(first), remedy=first.remedy, details=details)
+        return self.error(self.describe(first), remedy=first.remedy or _REMEDIES.get(self.error, ""), details=details)
 
 
 def load(cls: type[T], document: Document, check: Checker[T] | None = None) -> T:

@@ -21,7 +21,6 @@ import fcntl
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from pathlib import Path
 from kubewright.canonical import canonical_json
 from kubewright.errors import StoreCorruptError, StoreError
 from kubewright.files.tree import remove_tree
+from kubewright.locks import hold, say_waiting
 
 _CHUNK = 1 << 20
 
@@ -241,25 +241,15 @@ class Store:
 
     @contextlib.contextmanager
     def lock(
-        self, name: str, purpose: str, *, shared: bool = False, waiting: Callable[[str], None] | None = None
+        self, name: str, purpose: str, *, shared: bool = False, waiting: Callable[[str], None] = say_waiting
     ) -> Iterator[None]:
         """Hold the lock ``name``; a second taker waits, and ``waiting`` is told for whom and what."""
         path = self.root / "locks" / name
         with writing(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            try:
-                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-            except BlockingIOError:
-                (waiting or _say_waiting)(_holder(descriptor))
-                fcntl.flock(descriptor, mode)
-            if not shared:
-                _write_holder(descriptor, purpose)
+            path.touch(0o600)
+        with hold(path, purpose, shared=shared, waiting=waiting):
             yield
-        finally:
-            os.close(descriptor)
 
     # -- garbage collection ---------------------------------------------------------------------------------------
 
@@ -344,22 +334,3 @@ def _rename_durably(temporary: Path, final: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _write_holder(descriptor: int, purpose: str) -> None:
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    text = json.dumps({"pid": os.getpid(), "purpose": purpose, "command": command[:200]})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        return f"process {holder['pid']} ({holder['command']}), which is {holder['purpose']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"
-
-
-def _say_waiting(holder: str) -> None:
-    print(f"waiting for {holder}", file=sys.stderr)

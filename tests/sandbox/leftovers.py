@@ -15,18 +15,20 @@ from bench import Bench
 
 def alive(bench: Bench) -> list[str]:
     """Processes of the host that run this bench's probe, whoever started them."""
-    mark, found = bench.probe.stat().st_ino, []
+    mark, found = bench.probe.stat(), []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and (process / "exe").stat().st_ino == mark:
+            if process.name.isdigit() and os.path.samestat((process / "exe").stat(), mark):
                 found.append(process.name)
         except OSError:
             continue
     return found
 
 
-def groups() -> list[Path]:
-    return [path for path in Path("/sys/fs/cgroup").rglob(f"kubewright-{os.getpid()}-*") if path.is_dir()]
+def groups(pid: int) -> list[str]:
+    """Control groups that the process made for its runs; os.walk does not mind others that go meanwhile."""
+    walked = os.walk("/sys/fs/cgroup")
+    return [f"{parent}/{name}" for parent, names, _ in walked for name in names if name.startswith(f"kubewright-{pid}-")]
 
 
 def containers(bench: Bench) -> list[str]:
@@ -45,22 +47,22 @@ def _mounts(container: Any, path: Path) -> bool:
     return any(mount["Source"] == str(path) for mount in container.attrs["Mounts"])
 
 
-def _mounted() -> list[str]:
-    """The host's mounts; a daemon's own are as many as there are containers, and other tests may have some."""
-    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "docker" not in line]
+def _mounted(bench: Bench) -> list[str]:
+    """Mounts on the host of anything of this bench (others come and go with other tests and builds)."""
+    ours = (bench.folder.name, bench.probe.parent.name, " - tmpfs kubewright ", "newroot")
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if any(word in line for word in ours)]
 
 
 @contextmanager
 def nothing_left(bench: Bench) -> Iterator[None]:
-    mounts = _mounted()
     descriptors, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
     yield
     assert alive(bench) == []
-    assert groups() == []
+    assert groups(os.getpid()) == []
     assert containers(bench) == []
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     assert threading.active_count() == threads
-    assert _mounted() == mounts
+    assert _mounted(bench) == []
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

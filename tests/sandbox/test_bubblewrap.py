@@ -27,7 +27,7 @@ def test_as_root_its_processes_are_nobody_s_on_the_host(bubblewrap_prefix: Path,
     def look(_: bytes) -> None:
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if (process / "exe").stat().st_ino == probe.stat().st_ino:
+                if os.path.samestat((process / "exe").stat(), probe.stat()):
                     uids.update((process / "status").read_text().partition("Uid:\t")[2].split("\n")[0].split("\t"))
             except OSError:
                 continue

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from bench import ORDINARY, Bench, Ordinary, give_up_root
-from leftovers import alive, containers, nothing_left, until
+from leftovers import alive, containers, groups, nothing_left, until
 
 from kubewright.errors import TimeLimitError
 from kubewright.sandbox import Limits
@@ -99,7 +98,7 @@ def test_killing_kubewright_ends_the_sandbox(bench: Bench) -> None:
         bench.run("exit", "0")
         assert containers(bench) == []
     until(lambda: alive(bench) == [])
-    until(lambda: not list(Path("/sys/fs/cgroup").rglob(f"kubewright-{pid}-*")))
+    until(lambda: groups(pid) == [])
 
 
 def test_two_at_once_do_not_meet(bench: Bench) -> None:

@@ -204,12 +204,15 @@ def check(context: click.Context, files: tuple[str, ...]) -> None:
 
 
 def _recipe_path(context: click.Context, text: str) -> Path:
+    from kubewright.model.recipe import DRAFT, FILE
+
     path = Path(text)
     if path.exists():
         return path
-    named = _project(context).root / "recipes" / text / "recipe.toml"
-    if "/" not in text and named.is_file():
-        return named
+    for name in (FILE, DRAFT):
+        named = _project(context).root / "recipes" / text / name
+        if "/" not in text and named.is_file():
+            return named
     raise UsageError(f"there is no file {text!r} and no recipes/{text}", remedy="name recipes/NAME/recipe.toml, or NAME")
 
 
@@ -217,17 +220,19 @@ def _recipe_path(context: click.Context, text: str) -> Path:
 @click.argument("name")
 @click.pass_context
 def new(context: click.Context, name: str) -> None:
-    """Write recipes/NAME/recipe.toml, commented, to start from."""
+    """Write recipes/NAME/recipe.draft.toml, commented, to start from; it becomes a recipe as recipe.toml."""
+    from kubewright.model.recipe import DRAFT, FILE
     from kubewright.model.recipe_check import new_recipe
 
     project = _project(context)
-    path = project.root / "recipes" / name / "recipe.toml"
+    path = project.root / "recipes" / name / DRAFT
     text = new_recipe(name)  # before anything is made: it refuses what cannot be a name
-    if path.exists():
-        raise UsageError(f"{path} exists", remedy="choose another name, or edit the one that is there")
+    if path.exists() or path.with_name(FILE).exists():
+        raise UsageError(f"recipes/{name} has a recipe", remedy="choose another name, or edit the one that is there")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
-    click.echo(f"{path.relative_to(project.root)} written; fill in what stands in <...>, then: kubewright recipe check {name}")
+    click.echo(f"{path.relative_to(project.root)} written; fill in what stands in <...>, ask `kubewright recipe check {name}`,")
+    click.echo(f"and call it recipes/{name}/{FILE} when there is no problem left")
 
 
 @recipe.command()

@@ -6,9 +6,12 @@ up to date; doit's own database would add a second opinion, and is kept in memor
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import IO, Any, ClassVar
 
@@ -20,6 +23,7 @@ from doit.exceptions import BaseFail, InvalidCommand
 from doit.task import Task
 
 from kubewright.errors import InterruptedByUserError, KubewrightError
+from kubewright.menu import HELP
 from kubewright.report import Display, Progress, duration, show_error
 
 #: the display of the run in progress; children of ``doit -n`` inherit it and use its pipe only
@@ -165,15 +169,31 @@ def _terminated(signum: int, frame: object) -> None:
 
 def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Any:
     names = [task.name for task in getattr(command, "task_list", [])]
-    near = get_close_matches(str(error.not_found), names, 3, 0.6)
     if not error.not_found:
         return error
+    build = f"build:{error.not_found}"
+    near = [build] if build in names else get_close_matches(str(error.not_found), names, 3, 0.6)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return InvalidCommand(f"there is no task {error.not_found!r}.{hint} `./doit list --all` shows every task.")
 
 
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """``./doit list | head`` is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class List(DoitList):  # type: ignore[misc]
     """``doit list``: task groups as a menu; ``--all`` and the other options are doit's own."""
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        with _reader_may_leave():
+            return int(super().execute(params, args) or 0)
+        return 0
 
     def _execute(
         self,
@@ -189,21 +209,33 @@ class List(DoitList):  # type: ignore[misc]
         if subtasks or quiet or status or private or list_deps or template or pos_args:
             return int(super()._execute(subtasks, quiet, status, private, list_deps, template, sort, pos_args) or 0)
         groups = [task for task in self.task_list if not task.subtask_of and ":" not in task.name]
-        labels = {task.name: task.name + ("[:NAME]" if task.has_subtask else "") for task in groups}
-        width = max(map(len, labels.values()), default=0) + 2
-        for task in groups:
-            print(f"  {labels[task.name]:<{width}}{task.doc}", file=self.outstream)
-        print("\n`./doit help TASK` explains a task; `./doit list --all` shows every name.", file=self.outstream)
-        print("`./doit clean [NAME]` removes artifacts; `.venv/bin/kubewright --help` answers questions.", file=self.outstream)
+        labels = {task.name + ("[:NAME]" if task.has_subtask else ""): task.doc for task in groups}
+        _print_menu(labels | {"clean [NAME]": HELP["clean"].splitlines()[0]}, self.outstream)
         return 0
 
 
+def _print_menu(labels: dict[str, str], stream: IO[str]) -> None:
+    width = max(map(len, labels), default=0) + 2
+    for label, text in labels.items():
+        print(f"  {label:<{width}}{text}", file=stream)
+    print("\n`./doit help TASK` explains a task; `./doit list --all` shows every name.", file=stream)
+    print("`.venv/bin/kubewright --help`: questions about components, files and recipes.", file=stream)
+
+
 class Help(DoitHelp):  # type: ignore[misc]
-    """``doit help TASK``: the task group's whole text, and the names that it takes."""
+    """``doit help``: the menu; ``doit help TASK``: the task group's whole text, and the names that it takes."""
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        with _reader_may_leave():
+            if not args:
+                _print_menu({name: text.splitlines()[0] for name, text in HELP.items()}, sys.stdout)
+            elif args[0].partition(":")[0] in HELP:
+                DoitCmdBase.execute(self, params, args)
+            else:
+                return int(super().execute(params, args) or 0)
+        return 0
 
     def _execute(self, pos_args: list[str]) -> bool:
-        from kubewright.menu import HELP
-
         name = pos_args[0].partition(":")[0]
         tasks = {task.name: task for task in self.task_list}
         if name not in HELP:

@@ -43,6 +43,10 @@ could not be confirmed is said, and is not in the lock.""",
 
 What lockfile.toml and the recipes of this checkout name stays, logs of failed builds for a week. The rest goes.
 `./doit clean` is another thing: it removes artifacts/ and leaves the store alone.""",
+    "clean": """remove artifacts; the store keeps what was built
+
+    ./doit clean                       all artifacts
+    ./doit clean kubectl               those of one component; `./doit build` puts them back without building""",
     "test": """set up the test environment, then run the quality gate: format, lint, types, tests
 
     ./doit test

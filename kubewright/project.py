@@ -40,10 +40,16 @@ class Component:
     dependencies: Mapping[str, str]
     variables: Mapping[str, str]
     key: str
+    default_platform: str
 
     @property
     def name(self) -> str:
         return self.recipe.name
+
+    @property
+    def task(self) -> str:
+        """What its tasks are called on this machine, after ``build:`` and the others."""
+        return self.name if self.platform == self.default_platform else f"{self.name}@{self.platform.replace('/', '-')}"
 
     @property
     def label(self) -> str:
@@ -191,7 +197,9 @@ class Project:
         check_component(recipe, locked, self.root)
         locked_builder = self.locked_builder(recipe.builder)
         key = keys.component_key(recipe, locked, locked_builder, platform, dependencies)
-        return Component(recipe, locked, builder, locked_builder, platform, dependencies, self._variables(recipe, locked), key)
+        variables = self._variables(recipe, locked)
+        default = self.settings.platform
+        return Component(recipe, locked, builder, locked_builder, platform, dependencies, variables, key, default)
 
     def _wanted_recipe(self, name: str, wanted_by: tuple[str, ...]) -> Recipe:
         if name not in self.recipes and wanted_by:

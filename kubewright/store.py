@@ -21,6 +21,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,7 +234,7 @@ class Store:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """While this is held nothing is collected; ``gc`` waits for it, and keeps it waiting."""
+        """While this is held ``gc`` waits; while ``gc`` runs, taking it waits."""
         with self.lock(IN_USE, "using the store", shared=True):
             yield
 
@@ -268,7 +269,7 @@ class Store:
     def _incoming(self) -> Iterator[Path]:
         directory = self.root / "incoming"
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = directory / f"{os.getpid()}-{time.monotonic_ns():x}"
+        temporary = directory / f"{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
         try:
             yield temporary
         finally:

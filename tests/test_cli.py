@@ -141,9 +141,11 @@ def test_recipe_check_says_everything_and_fails(made: ProjectBuilder) -> None:
 
 
 def test_recipe_new_writes_once(made: ProjectBuilder) -> None:
-    assert "recipes/new/recipe.toml written" in run(made, "recipe", "new", "new").stdout
-    assert 'name = "new"' in (made.root / "recipes/new/recipe.toml").read_text()
-    assert "exists" in failed(run(made, "recipe", "new", "new"), UsageError)
+    assert "recipes/new/recipe.draft.toml written" in run(made, "recipe", "new", "new").stdout
+    assert 'name = "new"' in (made.root / "recipes/new/recipe.draft.toml").read_text()
+    assert run(made, "status").returncode == 0  # a draft stops nothing
+    assert "source[0].module" in run(made, "recipe", "check", "new").stdout
+    assert "has a recipe" in failed(run(made, "recipe", "new", "new"), UsageError)
     for name in ("../x", "A"):
         failed(run(made, "recipe", "new", name), RecipeError)
     assert sorted(path.name for path in (made.root / "recipes").iterdir()) == ["containerd", "new", "runc"]

@@ -85,7 +85,7 @@ def check_accepted(project: Project, component: Component, found: Mapping[str, s
     path = next(path for path in sorted({*accepted, *found}) if accepted.get(path) != found.get(path))
     raise IrreproducibleError(
         f"{component.label}: {path} is {found.get(path, 'missing')}, digests.toml has {accepted.get(path, 'no such output')}",
-        remedy=f"the same inputs gave other bytes: `./doit rebuild:{component.name}` tells whether this machine agrees with"
+        remedy=f"the same inputs gave other bytes: `./doit rebuild:{component.task}` tells whether this machine agrees with"
         " itself; if it does, somebody else's build is to be doubted, and not accepted away",
     )
 
@@ -145,7 +145,7 @@ def dependency_outputs(project: Project, component: Component) -> dict[tuple[str
         if other is None:
             raise BuildError(
                 f"{component.label} needs {each.component}, which has not been built",
-                remedy=f"./doit build:{each.component}",
+                remedy=f"./doit build:{project.component(each.component, component.platform).task}",
             )
         if each.output not in other.digests():
             raise OutputError(

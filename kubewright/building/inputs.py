@@ -110,11 +110,15 @@ def _download_packages(project: Project, name: str, packages: list[LockedPackage
     archives = project.settings.debian_archives or apt.archives()
     meter = Meter(progress, f"{len(packages)} packages")
     with project.store.scratch("fetch") as scratch:
-        fetched = deb.download_packages(
-            packages, archives, scratch, builder=name, retries=project.settings.retries, progress=meter.at
+        deb.download_packages(
+            packages,
+            archives,
+            scratch,
+            builder=name,
+            retries=project.settings.retries,
+            progress=meter.at,
+            keep=lambda package, path: project.store.put_file(path, f"sha256:{package.sha256}"),
         )
-        for package, path in zip(packages, fetched, strict=True):
-            project.store.put_file(path, f"sha256:{package.sha256}")
 
 
 # -- sources ------------------------------------------------------------------------------------------------------
@@ -131,16 +135,23 @@ def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: 
     fill = _fill_from_git if pin.form == "tree" else _fill_from_archive
     fresh = not project.store.tree(name).is_dir()
     tree = project.store.add_tree(name, lambda target: fill(project, source, pin, target, progress))
-    if pin.form == "tree":
-        found = tree_digest(tree)
-        if found != f"sha256:{pin.sha256}":
-            project.store.drop_tree(name)
-            kind = IntegrityError if fresh else StoreCorruptError
-            raise kind(
-                f"source {source.name} at {pin.commit} has {found}, the lock says sha256:{pin.sha256}",
-                remedy="it has been removed from the store. If a fresh fetch differs again, the origin is not what was locked",
-            )
+    found = tree_digest(tree)
+    expected = f"sha256:{pin.sha256}" if pin.form == "tree" else _unpacked_digest(project, name, found, fresh=fresh)
+    if found != expected:
+        project.store.drop_tree(name)
+        kind = IntegrityError if fresh else StoreCorruptError
+        raise kind(
+            f"source {source.name} {pin.commit or pin.url} has {found}, not {expected}",
+            remedy="it has been removed from the store. If a fresh fetch differs again, the origin is not what was locked",
+        )
     return tree
+
+
+def _unpacked_digest(project: Project, name: str, found: str, *, fresh: bool) -> object:
+    """What an archive's files had when they were unpacked; the lock pins the archive, whose blob is verified by itself."""
+    if fresh or project.store.get_json("unpacked", name) is None:
+        project.store.put_json("unpacked", name, found)
+    return project.store.get_json("unpacked", name)
 
 
 def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:

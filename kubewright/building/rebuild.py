@@ -48,7 +48,7 @@ def rebuild(project: Project, component: Component, progress: Progress) -> Build
     if first is None:
         raise BuildError(
             f"{component.label} has not been built here, so there is nothing to compare with",
-            remedy=f"./doit build:{component.name}",
+            remedy=f"./doit build:{component.task}",
         )
     started = time.time()
     sandbox = _other_sandbox(project, first, progress)
@@ -106,26 +106,28 @@ def _report_path(project: Project, component: Component) -> Path:
 # -- accepting ----------------------------------------------------------------------------------------------------
 
 
-def agreeing(project: Project, component: Component) -> tuple[BuildRecord, ...]:
-    """The first build and every rebuild of the component's key that gave the same digests; () without a first build."""
-    first = existing(project, component)
-    if first is None:
-        return ()
-    again = [each for each in record.load_all(project.store, "rebuild") if each.key == first.key]
-    return (first, *(each for each in again if each.digests() == first.digests()))
-
-
 def accept(project: Project, component: Component, progress: Progress) -> None:
-    """Write the component's digests into digests.toml. Raises IrreproducibleError unless two independent builds agree."""
-    builds = agreeing(project, component)
-    if len(builds) < 2:
+    """Write the component's digests into digests.toml.
+
+    Raises IrreproducibleError unless there is a rebuild beside the first build, and all builds of this key here agree.
+    """
+    first = existing(project, component)
+    again = [each for each in record.load_all(project.store, "rebuild") if each.key == component.key]
+    if first is None or not again:
         raise IrreproducibleError(
-            f"{component.label}: {'one build' if builds else 'no build'} here; digests.toml takes what two builds agree on",
-            remedy=f"./doit build:{component.name} rebuild:{component.name}",
+            f"{component.label}: {'one build' if first else 'no build'} here; digests.toml takes what two builds agree on",
+            remedy=f"./doit build:{component.task} rebuild:{component.task}",
         )
+    differing = [each for each in again if each.digests() != first.digests()]
+    if differing:
+        raise IrreproducibleError(
+            f"{component.label}: a rebuild in {differing[0].conditions.sandbox} gave other bytes, so nothing is accepted",
+            remedy=f"`./doit rebuild:{component.task}` says where they differ; what mends it in the recipe changes the key",
+        )
+    builds = (first, *again)
     evidence = {AgreedBuild(each.conditions.sandbox, each.conditions.cold) for each in builds}  # type: ignore[arg-type]
     ordered = tuple(sorted(evidence, key=lambda each: (each.sandbox, each.varied)))
-    entry = Accepted(component.key, builds[0].digests(), ordered)
+    entry = Accepted(component.key, first.digests(), ordered)
     path = project.root / FILE
     with project.store.lock("digests", f"writing {path}"):
         old = load_digests(path)

@@ -28,9 +28,12 @@ def download_packages(
     builder: str,
     retries: int = 4,
     progress: Progress = ignore_progress,
+    keep: Callable[[LockedPackage, Path], object] = lambda package, path: None,
     workers: int = 4,
 ) -> list[Path]:
     """Download packages into a directory, several at once; gives their files in the order of ``packages``.
+
+    ``keep`` gets each as it arrives, in the thread that fetched it: what is there at a kill is not fetched again.
 
     ``archives``: URIs below which ``pool/`` lies, tried in order for each package. Raises OriginError, which names the
     package and the builder, for one that no archive has any more; IntegrityError and NetworkError as ``http.download``.
@@ -44,8 +47,14 @@ def download_packages(
     into.mkdir(parents=True, exist_ok=True)
     for package in packages:
         progress(_file_name(package), 0, package.size)
+
+    def fetch(package: LockedPackage) -> Path:
+        path = _download(package, archives, into, builder, retries, progress)
+        keep(package, path)
+        return path
+
     with ThreadPoolExecutor(workers) as pool:
-        started = [pool.submit(_download, package, archives, into, builder, retries, progress) for package in packages]
+        started = [pool.submit(fetch, package) for package in packages]
         try:
             return [each.result() for each in started]
         except BaseException:

@@ -31,7 +31,7 @@ _TREE = re.compile(r"(\.removing-)?(root|source|git)-[A-Za-z0-9-]+")
 _REPOSITORY = re.compile(r"(\.removing-)?[A-Za-z0-9._-]+-[0-9a-f]{12}\.git")
 _COMPILE_CACHE = re.compile(r"(\.removing-)?[0-9a-f]{24}")
 _DAMAGED = re.compile(r"[0-9a-f]{64}-\d+")
-_INCOMING = re.compile(r"\d+-[0-9a-f]+")
+_INCOMING = re.compile(r"\d+(-[0-9a-f]+)+")
 _REMOVING = ".removing-"
 
 
@@ -56,7 +56,7 @@ class _Garbage:
 def gc(project: Project, progress: Progress, *, dry_run: bool = False) -> list[Removed]:
     """Remove from the store what lock and recipes do not need; says what and how many bytes.
 
-    Waits for builds that use the store, and keeps new ones waiting. Raises LockOutdatedError without a lock, StoreError.
+    Waits for builds that use the store; new ones wait while it runs. Raises LockOutdatedError without a lock, StoreError.
     """
     store = project.store
 

@@ -39,6 +39,7 @@ class Release:
     current: str
     newest: str
     reason: str = ""
+    status: str = ""  # what the recipe says of its upstream
 
     @property
     def newer(self) -> bool:
@@ -46,7 +47,8 @@ class Release:
 
     def __str__(self) -> str:
         if self.newer:
-            return f"{self.component}: {self.current} -> {self.newest} ({self.origin})"
+            told = f"; the recipe says: {self.status}" if self.status else ""
+            return f"{self.component}: {self.current} -> {self.newest} ({self.origin}){told}"
         what = self.reason or "is the newest"
         return f"{self.component}: {self.current} ({self.origin}) {what}"
 
@@ -88,7 +90,7 @@ def _release(recipe: Recipe, source: Source, answers: Answers) -> Release:
     newest = newest_of(core, others)
     if newest is None:
         return Release(recipe.name, source.name, origin, current, "", "not known: it has no place in the order of releases")
-    return Release(recipe.name, source.name, origin, current, f"{prefix}{newest}{suffix}")
+    return Release(recipe.name, source.name, origin, current, f"{prefix}{newest}{suffix}", status=recipe.status)
 
 
 def _parts(recipe: Recipe, source: Source) -> tuple[str, str, str]:

@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 FILE = "recipe.toml"
+#: one that is not finished: checked when asked, and part of nothing else
+DRAFT = "recipe.draft.toml"
 
 
 def load_recipe(path: Path) -> Recipe:

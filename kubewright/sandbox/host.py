@@ -45,8 +45,14 @@ def candidates(spec: Spec) -> list[str]:
 
 
 def cpus(count: int | None) -> set[int] | None:
-    """The CPUs a run may use: the first ``count`` of ours (at least one), or None for no restriction."""
-    return None if count is None else set(sorted(os.sched_getaffinity(0))[: max(count, 1)])
+    """The CPUs a run may use: ``count`` of ours (at least one), or None for no restriction.
+
+    Which ones depends on our process: runs side by side (``doit -n``) should not all sit on the first.
+    """
+    if count is None:
+        return None
+    ours = sorted(os.sched_getaffinity(0))
+    return {ours[(os.getpid() + offset) % len(ours)] for offset in range(min(max(count, 1), len(ours)))}
 
 
 def own(spec: Spec, uid: int, gid: int) -> None:

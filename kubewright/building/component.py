@@ -18,7 +18,7 @@ from kubewright.building.log import Log
 from kubewright.building.recording import make_record
 from kubewright.errors import BuildError, IrreproducibleError, OutputError, StoreCorruptError
 from kubewright.project import Component, Project
-from kubewright.record import BuildRecord
+from kubewright.record import BuildRecord, RecordedOutput
 from kubewright.report import Progress
 
 # -- up to date ---------------------------------------------------------------------------------------------------
@@ -134,8 +134,8 @@ def new_log(project: Project, component: Component, progress: Progress) -> Log:
     return Log.create(project.store.root / "logs", name, progress)
 
 
-def dependency_outputs(project: Project, component: Component) -> dict[tuple[str, str], str]:
-    """Digest of every output that the component takes from another one, by (component, output).
+def dependency_outputs(project: Project, component: Component) -> dict[tuple[str, str], RecordedOutput]:
+    """What the component takes from others, by (component, output): that output, or the tree that holds it.
 
     Raises BuildError when the other one has not been built, OutputError when it has no such output.
     """
@@ -147,10 +147,11 @@ def dependency_outputs(project: Project, component: Component) -> dict[tuple[str
                 f"{component.label} needs {each.component}, which has not been built",
                 remedy=f"./doit build:{project.component(each.component, component.platform).task}",
             )
-        if each.output not in other.digests():
+        output = next((made for made in other.outputs if outputs.holds(made, each.output)), None)
+        if output is None:
             raise OutputError(
                 f"{component.label} takes {each.output} of {each.component}, which has no such output",
                 remedy=f"its outputs: {', '.join(other.digests())}",
             )
-        found[each.component, each.output] = other.digests()[each.output]
+        found[each.component, each.output] = output
     return found

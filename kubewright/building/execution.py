@@ -18,7 +18,7 @@ from kubewright.model.recipe import Smoke
 from kubewright.model.settings import host_platform
 from kubewright.model.template import expand
 from kubewright.project import Component, Project
-from kubewright.record import RecordedStep
+from kubewright.record import RecordedOutput, RecordedStep
 from kubewright.report import Progress
 from kubewright.sandbox import Limits, Mount, Sandbox, Spec
 
@@ -82,10 +82,10 @@ def open_sandbox(project: Project, name: str, progress: Progress) -> Sandbox:
 # -- steps --------------------------------------------------------------------------------------------------------
 
 
-def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], str]) -> Ran:
+def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], RecordedOutput]) -> Ran:
     """Lay out the build directory and run every step.
 
-    ``dependencies``: digest of each output taken from another component, by (component, output). Raises BuildError with the
+    ``dependencies``: what is taken from other components, by (component, output). Raises BuildError with the
     end of the log, OutputError, SandboxError, TimeLimitError, PatchError.
     """
     component, log = execution.component, execution.log

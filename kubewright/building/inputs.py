@@ -6,7 +6,8 @@ Everything is compared with the lock by hashing it, whether it was fetched now o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kubewright.building.steps import Layout, go_environment
 from kubewright.errors import IntegrityError, LockOutdatedError, StoreCorruptError
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import GoClient, Module
+from kubewright.fetch.http import redact
 from kubewright.files.digest import tree_digest
 from kubewright.model.lockfile import LockedBuilder, LockedPackage, LockedSource
 from kubewright.model.recipe import GoStep, Source
@@ -74,16 +76,17 @@ def ensure_root(project: Project, name: str, builder: LockedBuilder, progress: P
     if not builder.packages:
         return None
     store, tree = project.store, root_name(builder)
-    if not store.tree(tree).is_dir():
+    fresh = not store.tree(tree).is_dir()
+    if fresh:
         progress.stage(f"packages of {name}")
         store.add_tree(tree, lambda target: unpack_packages(project, name, builder.packages, target, progress))
     found = tree_digest(store.tree(tree))
     if builder.root and found != builder.root:
         store.drop_tree(tree)
-        raise StoreCorruptError(
-            f"the unpacked root of builder {name} has {found}, the lock says {builder.root}",
-            remedy="it has been removed; run the command again to unpack it anew",
-        )
+        what = f"the unpacked root of builder {name} has {found}, the lock says {builder.root}"
+        if fresh:
+            raise IntegrityError(what, remedy=f"its packages are those of the lock, so the lock is wrong: ./doit lock:{name}")
+        raise StoreCorruptError(what, remedy="it has been removed; run the command again to unpack it anew")
     return store.tree(tree)
 
 
@@ -124,34 +127,28 @@ def _download_packages(project: Project, name: str, packages: list[LockedPackage
 # -- sources ------------------------------------------------------------------------------------------------------
 
 
-def tree_name(pin: LockedSource) -> str:
-    """The store's name of a source's files."""
-    return f"source-{pin.form}-{pin.sha256}"
+def tree_name(pin: LockedSource, strip: int) -> str:
+    """The store's name of a source's files; ``strip`` is the recipe's, and counts for archives."""
+    return f"source-{pin.form}-{pin.sha256}" + (f"-{strip}" if pin.form == "archive" else "")
 
 
 def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: Progress) -> Path:
     progress.stage(f"source {source.name}")
-    name = tree_name(pin)
+    name = tree_name(pin, source.strip)
     fill = _fill_from_git if pin.form == "tree" else _fill_from_archive
     fresh = not project.store.tree(name).is_dir()
     tree = project.store.add_tree(name, lambda target: fill(project, source, pin, target, progress))
     found = tree_digest(tree)
-    expected = f"sha256:{pin.sha256}" if pin.form == "tree" else _unpacked_digest(project, name, found, fresh=fresh)
+    # the lock pins an archive, not what comes out of it: that was noted when it did
+    expected = f"sha256:{pin.sha256}" if pin.form == "tree" else project.store.ref("unpacked", name)
     if found != expected:
         project.store.drop_tree(name)
         kind = IntegrityError if fresh else StoreCorruptError
         raise kind(
-            f"source {source.name} {pin.commit or pin.url} has {found}, not {expected}",
+            f"source {source.name} {pin.commit or redact(pin.url)} has {found}, not {expected}",
             remedy="it has been removed from the store. If a fresh fetch differs again, the origin is not what was locked",
         )
     return tree
-
-
-def _unpacked_digest(project: Project, name: str, found: str, *, fresh: bool) -> object:
-    """What an archive's files had when they were unpacked; the lock pins the archive, whose blob is verified by itself."""
-    if fresh or project.store.get_json("unpacked", name) is None:
-        project.store.put_json("unpacked", name, found)
-    return project.store.get_json("unpacked", name)
 
 
 def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
@@ -177,7 +174,7 @@ def _fill_from_archive(project: Project, source: Source, pin: LockedSource, targ
     if not project.store.has(digest):
         meter = Meter(progress, f"archive {source.name}")
         with project.store.scratch("fetch") as scratch:
-            path = scratch / "archive"
+            path = scratch / archive.file_name(pin.url)
             http.download(
                 [pin.url],
                 sha256=pin.sha256,
@@ -188,8 +185,10 @@ def _fill_from_archive(project: Project, source: Source, pin: LockedSource, targ
             )
             project.store.put_file(path, digest)
     with project.store.scratch("archive") as scratch:
-        project.store.copy_out(digest, scratch / "archive")
-        archive.extract(scratch / "archive", target, strip=source.strip)
+        path = scratch / archive.file_name(pin.url)
+        project.store.copy_out(digest, path)
+        archive.extract(path, target, strip=source.strip)
+    project.store.set_ref("unpacked", tree_name(pin, source.strip), tree_digest(target))
 
 
 # -- modules ------------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def _ensure_modules(
     project: Project, component: Component, goroot: Path | None, trees: Mapping[str, Path], progress: Progress
 ) -> tuple[Module, ...]:
     unpacked = [
-        (pin, Module(pin.module, pin.version, pin.h1))
+        Module(pin.module, pin.version, pin.h1)
         for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)
         if source.form == "module" and source.unpack
     ]
@@ -209,12 +208,13 @@ def _ensure_modules(
     progress.stage("modules")
     client = GoClient(goroot, project.store, project.settings.retries + 1)
     downloads = _count(progress)
-    for _, module in unpacked:
+    for module in unpacked:
         if not (gomodule.module_cache(project.store) / module.directory).is_dir():
             gomodule.download(client, module.path, module.version, check_sumdb=False)
-    modules = {module for _, module in unpacked}
-    gomodule.verify(project.store, sorted(modules), just_fetched=True)
+            gomodule.verify(project.store, [module], just_fetched=True)
+    modules = set(unpacked)
     if go_steps:
+        gomodule.verify(project.store, unpacked)  # listing reads them
         modules |= set(_listed_modules(project, component, client, go_steps, trees, downloads))
     progress.update(f"hashing {len(modules)} modules")
     gomodule.verify(project.store, sorted(modules))
@@ -256,9 +256,23 @@ def _listed_modules(
             env = go_environment(step, component.platform, Layout())
             env = {name: env[name] for name in ("CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT")}
             packages = list(step.commands.values())
-            found |= set(gomodule.list_modules(client, scratch / (step.dir or "main"), packages, step.tags, env, on_download))
+            directory = scratch / (step.dir or "main")
+            with _naming(component, step):
+                found |= set(gomodule.list_modules(client, directory, packages, step.tags, env, on_download))
     store.put_json("modules", keys_name(component), [[module.path, module.version, module.h1] for module in sorted(found)])
     return sorted(found)
+
+
+@contextmanager
+def _naming(component: Component, step: GoStep) -> Iterator[None]:
+    """Say of which component a go.mod is that does not cover what is built."""
+    try:
+        yield
+    except LockOutdatedError as error:
+        where = step.dir or f"recipes/{component.name}"
+        raise LockOutdatedError(
+            f"{where}: {error.message}", remedy=f"./doit lock:{component.name}", details=error.details
+        ) from None
 
 
 def keys_name(component: Component) -> str:

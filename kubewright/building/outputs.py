@@ -11,9 +11,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kubewright.errors import OutputError
+from kubewright.errors import OutputError, UnsafeArchiveError
 from kubewright.files.digest import sha256_file
-from kubewright.files.tree import normalised_tar, remove_tree
+from kubewright.files.tree import UNLIMITED, normalised_tar, remove_tree
 from kubewright.files.unpack import extract_tar
 from kubewright.model.recipe import Output, Recipe
 from kubewright.project import Component, Project
@@ -39,7 +39,7 @@ def _check_declared(recipe: Recipe, out: Path) -> None:
             f"{recipe.name}: the build did not make {', '.join(missing)}",
             remedy=f"correct [[output]] or the steps of recipes/{recipe.name}/recipe.toml",
         )
-    undeclared = sorted(path for path in _files(out) if not any(_covers(output, path) for output in recipe.outputs))
+    undeclared = sorted(path for path in _files(out) if not any(holds(output, path) for output in recipe.outputs))
     if undeclared:
         raise OutputError(
             f"{recipe.name}: the build made {', '.join(undeclared[:5])}, which the recipe does not declare",
@@ -66,8 +66,9 @@ def _present(output: Output, out: Path) -> bool:
     return path.is_dir() if output.kind == "tree" else path.is_file()
 
 
-def _covers(output: Output, path: str) -> bool:
-    return path.startswith(output.path + "/") if output.kind == "tree" else path == output.path
+def holds(output: Output | RecordedOutput, path: str) -> bool:
+    """Whether ``path`` is the output or, for a tree, lies in it."""
+    return path == output.path or (output.kind == "tree" and path.startswith(output.path + "/"))
 
 
 def _files(out: Path) -> Iterator[str]:
@@ -84,8 +85,11 @@ def _store_output(output: Output, out: Path, platform: str, store: Store, scratc
     path = out / output.path
     if output.kind == "tree":
         packed = scratch / "tree.tar"
-        with packed.open("wb") as stream:
-            normalised_tar(path, stream)
+        try:
+            with packed.open("wb") as stream:
+                normalised_tar(path, stream)
+        except UnsafeArchiveError as error:
+            raise OutputError(f"{output.path}: {error.message}", remedy=error.remedy) from error
         path = packed
     elif output.kind == "program":
         check_machine(path, platform)
@@ -134,7 +138,7 @@ def restore(store: Store, output: RecordedOutput, target: Path) -> None:
         store.copy_out(output.sha256, scratch / "tree.tar")
         remove_tree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        extract_tar(scratch / "tree.tar", target)
+        extract_tar(scratch / "tree.tar", target, limits=UNLIMITED, links="any")  # it is ours: as it was built
 
 
 def placed(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> bool:

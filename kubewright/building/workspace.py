@@ -12,30 +12,36 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from kubewright.building.outputs import inside, restore
 from kubewright.building.steps import GO_OUT
-from kubewright.errors import PatchError, RecipeError
+from kubewright.errors import OutputError, PatchError, RecipeError
 from kubewright.fetch.gomodule import Module, module_cache
 from kubewright.files.tree import copy_tree
 from kubewright.model.lockfile import LockedSource
-from kubewright.model.recipe import Recipe, Source, has_main_module
+from kubewright.model.recipe import Input, Recipe, Source, has_main_module
 from kubewright.project import Component, Project
+from kubewright.record import RecordedOutput
 from kubewright.store import Store
 
 _SCRATCH = ("out", GO_OUT, ".home", ".tmp", ".gopath")
 
 
 def lay_out(
-    project: Project, component: Component, trees: Mapping[str, Path], outputs: Mapping[tuple[str, str], str], build: Path
+    project: Project,
+    component: Component,
+    trees: Mapping[str, Path],
+    made: Mapping[tuple[str, str], RecordedOutput],
+    build: Path,
 ) -> None:
-    """Fill the empty directory ``build``. ``outputs`` maps (component, output) of what others built to digests in the store.
+    """Fill the empty directory ``build``. ``made``: the output of another component that each (component, output) is, or is in.
 
-    Raises PatchError, RecipeError (an overlay that is not there), StoreCorruptError.
+    Raises PatchError, RecipeError (an overlay that is not there), OutputError, StoreCorruptError.
     """
     lay_sources(project, component, trees, build)
     for overlay in component.recipe.overlays:
         _lay_overlay(project.root / "recipes" / component.name / overlay.from_, build / overlay.to)
     for each in component.recipe.inputs:
-        project.store.copy_out(outputs[each.component, each.output], build / each.to, 0o755)
+        lay_input(project.store, each, made[each.component, each.output], build / each.to)
     for name in _SCRATCH:
         (build / name).mkdir(parents=True, exist_ok=True)
 
@@ -47,6 +53,23 @@ def lay_sources(project: Project, component: Component, trees: Mapping[str, Path
         for patch in source.patches:
             apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name)
     lay_main_module(project.root / "recipes" / component.name, component.recipe, build / "main")
+
+
+def lay_input(store: Store, wanted: Input, output: RecordedOutput, target: Path) -> None:
+    """An output of another component, or what lies in it at a path, at ``target``."""
+    if wanted.output == output.path:
+        restore(store, output, target)
+        return
+    with store.scratch("input") as scratch:
+        restore(store, output, scratch / output.path)
+        found = inside(scratch, wanted.output)
+        if not found.exists():
+            raise OutputError(
+                f"{wanted.component}'s output {output.path} holds no {wanted.output.removeprefix(output.path + '/')}",
+                remedy=f"correct `output` of the [[input]]; artifacts/{wanted.component} shows what it holds",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found.rename(target)
 
 
 def lay_source(store: Store, source: Source, pin: LockedSource, tree: Path | None, target: Path) -> None:
@@ -105,7 +128,8 @@ def apply_patch(patch: Path, tree: Path) -> None:
     if result.returncode:
         raise PatchError(
             f"{patch.name} does not apply: {_where(patch, result.stderr)}",
-            remedy="the source is not the one that the patch was made for: make the patch again, then ./doit lock:NAME",
+            remedy="the source is not the one that the patch was made for: make the patch again,"
+            f" then ./doit lock:{patch.parent.name}",
             details=result.stderr.strip()[-2000:],
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
-from kubewright.errors import UnsafeArchiveError
+from kubewright.fetch.http import redact
 from kubewright.files.tree import Limits, Written
-from kubewright.files.unpack import expanded, extract_tar, extract_zip, open_tar, zip_time
+from kubewright.files.unpack import extract_tar, extract_zip
 
 
 def extract(path: Path, target: Path, *, strip: int = 1, limits: Limits | None = None) -> Written:
@@ -17,16 +17,9 @@ def extract(path: Path, target: Path, *, strip: int = 1, limits: Limits | None =
     return extract_tar(path, target, strip=strip, limits=limits)
 
 
-def newest_member(path: Path, *, limits: Limits | None = None) -> int:
-    """Seconds since the epoch of the newest file in the archive: the date of its source. 0 when it holds none."""
-    if _is_zip(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return max((zip_time(member) for member in archive.infolist() if not member.is_dir()), default=0)
-        except zipfile.BadZipFile as error:
-            raise UnsafeArchiveError(f"{path.name} is not a valid zip: {error}", remedy="fetch it again") from error
-    with path.open("rb") as stream, open_tar(expanded(stream, path.name, limits or Limits()), path.name) as tar:
-        return max((int(member.mtime) for member in tar if member.isreg()), default=0)
+def file_name(url: str) -> str:
+    """What to call a downloaded archive, so that errors name it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", PurePosixPath(redact(url)).name).lstrip(".-") or "archive"
 
 
 def _is_zip(path: Path) -> bool:

@@ -258,8 +258,8 @@ def list_modules(
     result = client.run(arguments, directory, env, on_download)
     if result.returncode:
         raise LockOutdatedError(
-            f"{directory / 'go.mod'} does not cover {' '.join(packages)}: {_last_line(result.stderr)}",
-            remedy="resolve it again with `./doit lock:NAME`",
+            f"go.mod and go.sum do not cover {' '.join(packages)}: {_first_line(result.stderr)}",
+            remedy="resolve them again with `./doit lock:NAME`",
             details=result.stderr[-2000:],
         )
     wanted = {
@@ -268,7 +268,7 @@ def list_modules(
     sums = read_go_sum(directory / "go.sum")
     missing = sorted(f"{path} {version}" for path, version in wanted if (path, version) not in sums)
     if missing:
-        raise LockOutdatedError(f"{directory / 'go.sum'} has no hash of {missing[0]}", remedy="`./doit lock:NAME`")
+        raise LockOutdatedError(f"go.sum has no hash of {missing[0]}", remedy="`./doit lock:NAME`")
     return sorted(Module(path, version, sums[path, version]) for path, version in wanted)
 
 
@@ -295,7 +295,7 @@ def verify(store: Store, modules: Iterable[Module], *, just_fetched: bool = Fals
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for module, found in pool.map(check, modules):
             if found != module.h1:
-                _discard(store, module)
+                discard(store, module)
                 kind: type[KubewrightError] = IntegrityError if just_fetched else StoreCorruptError
                 raise kind(
                     f"module {module.path} {module.version} has {found}, its pin is {module.h1}",
@@ -304,7 +304,8 @@ def verify(store: Store, modules: Iterable[Module], *, just_fetched: bool = Fals
                 )
 
 
-def _discard(store: Store, module: Module) -> None:
+def discard(store: Store, module: Module) -> None:
+    """Take a module out of the cache: files and download."""
     cache = module_cache(store)
     with store.scratch("damaged") as scratch:
         if (cache / module.directory).is_dir():
@@ -336,6 +337,11 @@ _NETWORK = (
     "proxyconnect",
     "EOF",
 )
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("go: downloading")]
+    return lines[0].strip() if lines else "no message"
 
 
 def _last_line(text: str) -> str:

@@ -55,7 +55,7 @@ def find_needed(project: Project, progress: Progress) -> Needed:
     uncertain = set()
     for name, locked in project.lock.components.items():
         if name in project.recipes:
-            _add_sources(needed, locked)
+            _add_sources(needed, locked, {source.strip for source in project.recipes[name].sources})
             _add_sums(needed, project.root / "recipes" / name / "go.sum")
             if not _add_keys(needed, project, name, progress):
                 uncertain.add(name)
@@ -75,12 +75,12 @@ def _add_builder(needed: Needed, builder: LockedBuilder) -> None:
     needed.compile_caches.add(keys.builder_digest(builder).removeprefix("sha256:")[:24])
 
 
-def _add_sources(needed: Needed, locked: LockedComponent) -> None:
+def _add_sources(needed: Needed, locked: LockedComponent, strips: set[int]) -> None:
     for pin in locked.sources:
         if pin.form == "module":
             needed.modules.add((pin.module, pin.version))
         else:
-            needed.trees.add(tree_name(pin))
+            needed.trees |= {tree_name(pin, strip) for strip in strips}
         if pin.form == "archive":
             needed.blobs.add(f"sha256:{pin.sha256}")
         if pin.git:

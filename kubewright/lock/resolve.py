@@ -133,6 +133,7 @@ def _resolve_module(
         sumdb=found.confirmed,
     )
     if known and known.version == pin.version and known.h1 != pin.h1:
+        gomodule.discard(project.store, Module(pin.module, pin.version, pin.h1))
         raise IntegrityError(
             f"{source.module} {source.version} has {found.h1} now and {known.h1} in lockfile.toml",
             remedy="a published version never changes: find out which of the two is the real one before anything else",
@@ -249,7 +250,7 @@ def _resolve_archive(
 
     meter = Meter(progress, f"archive {source.name}")
     with project.store.scratch("fetch") as scratch:
-        path = scratch / "archive"
+        path = scratch / archive.file_name(source.url)
         http.download(
             [source.url],
             sha256=None,
@@ -258,8 +259,8 @@ def _resolve_archive(
             progress=lambda done, total: meter.at(source.name, done, total),
             retries=project.settings.retries,
         )
+        written = archive.extract(path, scratch / "tree", strip=source.strip)  # what cannot be unpacked gets into no lock
         digest = project.store.put_file(path)
-        date = archive.newest_member(path)
         size = path.stat().st_size
     if known and known.url == source.url and f"sha256:{known.sha256}" != digest:
         raise IntegrityError(
@@ -268,7 +269,7 @@ def _resolve_archive(
             " from lockfile.toml and lock it again",
         )
     return LockedSource(
-        name=source.name, form="archive", source_date=date, url=source.url, sha256=sha256_hex(digest), size=size
+        name=source.name, form="archive", source_date=written.newest, url=source.url, sha256=sha256_hex(digest), size=size
     )
 
 

@@ -136,6 +136,8 @@ def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: 
     progress.stage(f"source {source.name}")
     name = tree_name(pin, source.strip)
     fill = _fill_from_git if pin.form == "tree" else _fill_from_archive
+    if pin.form == "archive" and project.store.ref("unpacked", name) is None:
+        project.store.drop_tree(name)
     fresh = not project.store.tree(name).is_dir()
     tree = project.store.add_tree(name, lambda target: fill(project, source, pin, target, progress))
     found = tree_digest(tree)

@@ -38,8 +38,6 @@ def lay_out(
     Raises PatchError, RecipeError (an overlay that is not there), OutputError, StoreCorruptError.
     """
     lay_sources(project, component, trees, build)
-    for overlay in component.recipe.overlays:
-        _lay_overlay(project.root / "recipes" / component.name / overlay.from_, build / overlay.to)
     for each in component.recipe.inputs:
         lay_input(project.store, each, made[each.component, each.output], build / each.to)
     for name in _SCRATCH:
@@ -47,12 +45,13 @@ def lay_out(
 
 
 def lay_sources(project: Project, component: Component, trees: Mapping[str, Path], build: Path) -> None:
-    """Sources with their patches at src/NAME and the generated main module at main/: all that resolving modules needs."""
+    """Sources with patches and overlays, and the generated main module at main/: all that listing modules needs."""
     for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
         lay_source(project.store, source, pin, trees.get(source.name), build / "src" / source.name)
         for patch in source.patches:
             apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name)
     lay_main_module(project.root / "recipes" / component.name, component.recipe, build / "main")
+    lay_overlays(project, component.recipe, build)
 
 
 def lay_input(store: Store, wanted: Input, output: RecordedOutput, target: Path) -> None:
@@ -91,6 +90,12 @@ def lay_main_module(recipe_directory: Path, recipe: Recipe, target: Path) -> Non
         for name in ("go.mod", "go.sum"):
             if (recipe_directory / name).is_file():
                 shutil.copyfile(recipe_directory / name, target / name)
+
+
+def lay_overlays(project: Project, recipe: Recipe, build: Path) -> None:
+    """Files of ours at their places. Raises RecipeError for one that is not there."""
+    for overlay in recipe.overlays:
+        _lay_overlay(project.root / "recipes" / recipe.name / overlay.from_, build / overlay.to)
 
 
 def _lay_overlay(origin: Path, target: Path) -> None:

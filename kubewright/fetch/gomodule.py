@@ -232,6 +232,14 @@ def _download(client: GoClient, path: str, version: str, env: Mapping[str, str],
     return Download(answer["Sum"], answer["GoModSum"], Path(answer["GoMod"]), info.get("Time", ""), confirmed)
 
 
+#: a module, and behind a ``!`` the error of a package
+_LISTED = (
+    "{{with .Module}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}"
+    '{{with .Error}}\n!{{printf "%q" .Err}}{{end}}'
+)
+_NOT_THERE_YET = re.compile(r"^pattern .*(no matching files found|cannot embed )")
+
+
 def list_modules(
     client: GoClient,
     directory: Path,
@@ -243,24 +251,23 @@ def list_modules(
     """Modules that provide the packages and all that they import, for the platform in ``env``; fetched where absent.
 
     ``directory`` holds the main module; nothing in it is written (``-mod=readonly``). Modules without a version (the main
-    module, directory replacements) are left out. Raises LockOutdatedError when go.mod or go.sum do not cover the packages.
+    module, directory replacements) are left out. Files to embed need not be there.
+
+    Raises LockOutdatedError when go.mod or go.sum do not cover the packages.
     """
-    template = "{{with .Module}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}"
-    arguments = [
-        "list",
-        "-mod=readonly",
-        "-deps",
-        "-f",
-        template,
-        *([f"-tags={','.join(tags)}"] if tags else []),
-        *packages,
-    ]
-    result = client.run(arguments, directory, env, on_download)
-    if result.returncode:
+    arguments = ["-f", _LISTED, *([f"-tags={','.join(tags)}"] if tags else []), *packages]
+    command = ["list", "-mod=readonly", "-deps"]
+    result = client.run([*command, *arguments], directory, env, on_download)
+    wrong = result.stderr if result.returncode else ""
+    if "pattern " in wrong:  # go:embed: what a step or another component makes is not there yet
+        result = client.run([*command, "-e", *arguments], directory, env, on_download)
+        errors = [json.loads(line[1:]) for line in result.stdout.splitlines() if line.startswith("!")]
+        wrong = "\n".join(error for error in errors if not _NOT_THERE_YET.search(error))
+    if wrong:
         raise LockOutdatedError(
-            f"go.mod and go.sum do not cover {' '.join(packages)}: {_first_line(result.stderr)}",
+            f"go.mod and go.sum do not cover {' '.join(packages)}: {_first_line(wrong)}",
             remedy="resolve them again with `./doit lock:NAME`",
-            details=result.stderr[-2000:],
+            details=wrong[-2000:],
         )
     wanted = {
         (line.split()[0], line.split()[1]) for line in result.stdout.splitlines() if line.count(" ") == 1 and line[-1] != " "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.building.inputs import ensure_toolchain, unpack_packages
-from kubewright.building.workspace import apply_patch, lay_source
+from kubewright.building.workspace import apply_patch, lay_overlays, lay_source
 from kubewright.errors import IntegrityError, LockOutdatedError, NetworkError, OriginError, TagMovedError
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import Download, GoClient, Module
@@ -286,8 +286,9 @@ def _main_module(
         for source, pin in zip(recipe.sources, pins, strict=True):
             if source.form == "module":
                 upstreams.append(_upstream(project, recipe, source, pin, scratch, client))
+        lay_overlays(project, recipe, scratch)  # one may import what upstream does not
         main = scratch / "main"
-        main.mkdir()
+        main.mkdir(exist_ok=True)
         (main / "go.mod").write_text(mainmodule.render(recipe.name, upstreams, packages), "utf-8")
         mainmodule.complete(main, client)
         selected = mainmodule.read(client, main / "go.mod")

@@ -5,6 +5,7 @@ Making tasks reads recipes and nothing else; keys, locks and stores are looked a
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -109,6 +110,7 @@ def _action(project: Project, label: str, work: Work, exclusive: bool) -> Callab
         from doit.exceptions import TaskFailed
 
         report = doit_plugins.progress(label)
+        os.umask(0o022)  # what sandboxes mount has to be readable for the uid that they run as
         try:
             with writing(project.settings.store), nullcontext() if exclusive else project.store.in_use():
                 work(project, report)

@@ -120,6 +120,8 @@ def go_environment(step: GoStep, platform: str, layout: Layout) -> dict[str, str
         "GOARCH": architecture,
         "GOAMD64": "v1",
         "GOARM64": "v8.0",
+        # no index of packages: go keeps it in the compile cache by path, time and size of files, and ours all have one time
+        "GODEBUG": "goindex=0",
         "GOENV": "off",
         "GOEXPERIMENT": "",
         "GOFLAGS": "",

@@ -92,6 +92,7 @@ class GoClient:
             "GOFLAGS": "-modcacherw",
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
+            "GODEBUG": "goindex=0",  # go's index of packages would outlive a damaged module
             "GOTELEMETRY": "off",
             "GIT_TERMINAL_PROMPT": "0",
         }

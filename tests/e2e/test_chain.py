@@ -256,3 +256,17 @@ def test_a_dry_run_of_lock_writes_nothing(made: Workshop) -> None:
     locked = files()
     assert "nothing changes" in shop.doit("lock:greeter").out
     assert files() == locked
+
+
+def test_a_source_that_imports_something_else_in_as_many_bytes(shop: Workshop) -> None:
+    """All files have one time, and builds one path: go's index of packages, kept in the compile cache, cannot tell them apart."""
+    main = 'package main\n\nimport _ "errors"\n\nfunc main() { println("hello") }\n'
+    origin = shop.git("hello", {"go.mod": "module example.org/hello\n\ngo 1.26.0\n", "main.go": main})
+    origin.commit({"main.go": main.replace("errors", "unique")}, "v1.0.1")
+    body = f'[[source]]\nform = "tree"\ngit = "{origin.url}"\n[[step]]\ngo.dir = "src/hello"\n'
+    shop.recipe("hello", body + 'go.commands = { hello = "example.org/hello" }\n[[output]]\npath = "hello"\n', builder="go")
+    shop.doit("lock:hello")
+    shop.doit("build:hello")
+    shop.edit("recipes/hello/recipe.toml", "1.0.0", "1.0.1")
+    shop.doit("lock:hello")
+    shop.doit("build:hello")

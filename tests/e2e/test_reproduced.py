@@ -35,7 +35,7 @@ def test_bytes_of_dev_urandom_in_a_file(shop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "section"),
-    [(['-DPLACE="{build}"'], ".rodata (at its byte "), (["-DPLACE=__FILE__", "-g"], "."), (['-DPLACE=""'], "")],
+    [(['-DPLACE="{build}"'], "."), (["-DPLACE=__FILE__", "-g"], "."), (['-DPLACE=""'], "")],
     ids=["path", "debug information", "clock"],
 )
 def test_a_program_differs_in_a_section(shop: Workshop, flags: list[str], section: str) -> None:

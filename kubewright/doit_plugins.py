@@ -160,7 +160,9 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
         finally:
             signal.signal(signal.SIGTERM, previous)
         failures = Reporter.last.display.failures if Reporter.last else []
-        return failures[0][1].exit_code if failures else status
+        if failures:
+            return failures[0][1].exit_code
+        return 1 if status == 2 else status  # doit's 2, an exception, would read as UsageError
 
 
 def _terminated(signum: int, frame: object) -> None:

@@ -16,7 +16,6 @@ Reading is verifying: a blob is hashed while it is copied out, and one that no l
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -27,7 +26,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kubewright.canonical import canonical_json
-from kubewright.errors import StoreCorruptError, StoreError
+from kubewright.disk import writing
+from kubewright.errors import StoreCorruptError
 from kubewright.files.tree import remove_tree
 from kubewright.locks import hold, say_waiting
 
@@ -35,27 +35,6 @@ _CHUNK = 1 << 20
 
 #: the lock that whoever reads or writes objects holds shared, and gc exclusively
 IN_USE = "store"
-
-
-@contextlib.contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write under ``root`` into StoreError with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or root
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"no space left while writing {where}",
-                remedy="free some space (`./doit gc` drops what the lock does not need),"
-                " or set KUBEWRIGHT_STORE to a larger disk",
-            ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise StoreError(
-                f"cannot write {where}: {error.strerror}",
-                remedy="set KUBEWRIGHT_STORE (or `store` in settings.toml) to a directory that you may write",
-            ) from error
-        raise
 
 
 def _hex(digest: str) -> str:
@@ -119,7 +98,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with writing(target.parent):
+            with writing(target.parent, store=target.is_relative_to(self.root)):
                 found = _copy_hashed(self.path(digest), temporary)
                 if found != digest:
                     raise self._damaged(digest)
@@ -301,7 +280,7 @@ class Store:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file of the project: the old bytes or the new ones, never a part."""
-    with writing(path.parent):
+    with writing(path.parent, store=False):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(data)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from kubewright import doit_plugins
+from kubewright.disk import writing
 from kubewright.errors import KubewrightError
 from kubewright.menu import doc
 from kubewright.project import Project
 from kubewright.report import Progress
-from kubewright.store import writing
 
 Task = dict[str, Any]
 

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "kubewright"
 LAYERS = [
     "errors",
     "canonical",
+    "disk",
     "locks",
     "files",
     "model",

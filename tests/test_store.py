@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.disk import writing
 from kubewright.errors import StoreCorruptError, StoreError
-from kubewright.store import Store, writing
+from kubewright.store import Store
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from kubewright.building.log import Log
 from kubewright.building.outputs import inside
 from kubewright.building.steps import GO_OUT, Command, Layout, commands, smoke_command
 from kubewright.building.workspace import lay_out
-from kubewright.errors import BuildError, OutputError, SandboxError, SmokeError
+from kubewright.disk import refusal
+from kubewright.errors import BuildError, KubewrightError, OutputError, SandboxError, SmokeError
 from kubewright.fetch.gomodule import module_cache
 from kubewright.model.recipe import Smoke
 from kubewright.model.settings import host_platform
@@ -108,7 +110,10 @@ def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], Recor
     return Ran(tuple(recorded), enforced)
 
 
-def _step_failed(execution: Execution, number: int, command: Command, status: int) -> BuildError:
+def _step_failed(execution: Execution, number: int, command: Command, status: int) -> KubewrightError:
+    full = refusal(execution.log.tail(), execution.directory)
+    if full is not None and shutil.disk_usage(execution.directory).free < 1 << 20:
+        return full
     what = " ".join(command.argv[:2])
     return BuildError(
         f"{execution.component.label}: step {number} ({what} ...) ended with status {status};"

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubewright.disk import writing
 from kubewright.report import Progress
-from kubewright.store import writing
 
 #: lines of the log that an error shows
 TAIL = 25

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kubewright.disk import writing
 from kubewright.errors import OutputError, UnsafeArchiveError
 from kubewright.files.digest import sha256_file
 from kubewright.files.tree import UNLIMITED, normalised_tar, remove_tree
@@ -18,7 +19,7 @@ from kubewright.files.unpack import extract_tar
 from kubewright.model.recipe import Output, Recipe
 from kubewright.project import Component, Project
 from kubewright.record import RecordedOutput
-from kubewright.store import Store, writing
+from kubewright.store import Store
 
 #: ELF e_machine (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)
 _MACHINES = {"linux/amd64": 62, "linux/arm64": 183}
@@ -122,7 +123,7 @@ def artifact_directory(project: Project, component: Component) -> Path:
 def place(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> None:
     """Copy outputs from the store to the artifacts folder, verified on the way; files that differ are replaced."""
     directory = artifact_directory(project, component)
-    with writing(project.root / "artifacts"):
+    with writing(project.root / "artifacts", store=False):
         directory.mkdir(parents=True, exist_ok=True)
         for output in outputs:
             restore(project.store, output, directory / output.path)
@@ -185,7 +186,7 @@ def _remember(project: Project, component: Component, outputs: tuple[RecordedOut
     directory = artifact_directory(project, component)
     seen = {output.path: [output.sha256, *_stamp(directory / output.path)] for output in outputs}
     path = _index(project, component)
-    with writing(path.parent):
+    with writing(path.parent, store=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(seen), "utf-8")

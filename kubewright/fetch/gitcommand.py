@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from kubewright.disk import refusal
 from kubewright.errors import IntegrityError, NetworkError, OriginError
 from kubewright.fetch.http import redact
 
@@ -178,7 +179,7 @@ def _access_settings() -> list[tuple[str, str]]:
 def reach(origin: Origin, repository: Path | None, arguments: Sequence[str], progress: Progress | None = None) -> str:
     """Run a git command that talks to the origin, again when the network fails; gives its output.
 
-    Raises RefusedError (ask in another way), NetworkError, OriginError, IntegrityError.
+    Raises RefusedError (ask in another way), NetworkError, OriginError, IntegrityError, StoreError (no space).
     """
     check_url(origin.url)
     git = program(repository, origin.url, origin.timeout)
@@ -186,7 +187,7 @@ def reach(origin: Origin, repository: Path | None, arguments: Sequence[str], pro
         done = _run(git, ["git", *arguments], origin.timeout, progress or (lambda done: None))
         if done.status == 0:
             return done.out
-        error = _meaning(origin.url, done.messages)
+        error = (repository and refusal(done.messages, repository)) or _meaning(origin.url, done.messages)
         if not isinstance(error, NetworkError) or attempt == origin.retries:
             raise error
         time.sleep(2**attempt)

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubewright.disk import refusal
 from kubewright.errors import IntegrityError, KubewrightError, LockOutdatedError, NetworkError, OriginError, StoreCorruptError
 from kubewright.files.digest import dirhash_dir
 from kubewright.store import Store
@@ -115,13 +116,17 @@ class GoClient:
         """
         for attempt in range(self.retries):
             result = self._run_once(arguments, directory, env, on_download)
-            error = _client_error(result.stderr) if result.returncode else None
+            error = self.error(result.stderr) if result.returncode else None
             if error is None:
                 return result
             if not isinstance(error, NetworkError) or attempt == self.retries - 1:
                 raise error
             time.sleep(2**attempt)
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def error(self, said: str) -> KubewrightError | None:
+        """What the client's words mean: no space, or what is wrong with an origin; None when it is neither."""
+        return refusal(said, module_cache(self.store)) or _client_error(said)
 
     def _run_once(
         self,
@@ -227,7 +232,7 @@ def _download(client: GoClient, path: str, version: str, env: Mapping[str, str],
         result = client.run(["mod", "download", "-json", f"{path}@{version}"], directory, env)
     if result.returncode:
         said = json.loads(result.stdout).get("Error", "") if result.stdout.startswith("{") else result.stderr
-        raise _client_error(said) or OriginError(f"module {path} {version} cannot be had: {said.strip()}")
+        raise client.error(said) or OriginError(f"module {path} {version} cannot be had: {said.strip()}")
     answer = json.loads(result.stdout)
     info = json.loads(Path(answer["Info"]).read_text("utf-8"))
     return Download(answer["Sum"], answer["GoModSum"], Path(answer["GoMod"]), info.get("Time", ""), confirmed)

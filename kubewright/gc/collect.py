@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 
+from kubewright.disk import writing
 from kubewright.errors import UsageError
 from kubewright.fetch.gomodule import escape, module_cache
 from kubewright.files.digest import is_sha256
@@ -22,7 +23,7 @@ from kubewright.files.tree import remove_tree
 from kubewright.gc.needed import KINDS, Needed, find_needed
 from kubewright.project import Project
 from kubewright.report import Progress
-from kubewright.store import IN_USE, Store, replace_file, writing
+from kubewright.store import IN_USE, Store, replace_file
 
 #: logs of failed builds are kept for this many seconds
 LOGS_KEPT = 7 * 24 * 3600
@@ -221,7 +222,7 @@ def clean(project: Project, names: list[str]) -> list[Path]:
     artifacts = project.root / "artifacts"
     folders = [_artifacts_of(project, artifacts, name) for name in names] if names else [artifacts]
     removed = []
-    with writing(artifacts):
+    with writing(artifacts, store=False):
         for folder in folders:
             for index in _indices(artifacts, folder):
                 index.unlink(missing_ok=True)

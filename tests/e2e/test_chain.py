@@ -259,7 +259,7 @@ def test_a_dry_run_of_lock_writes_nothing(made: Workshop) -> None:
 
 
 def test_a_source_that_imports_something_else_in_as_many_bytes(shop: Workshop) -> None:
-    """All files have one time, and builds one path: go's index of packages, kept in the compile cache, cannot tell them apart."""
+    """All files have one time and all builds one path: go's index of packages, in the compile cache, cannot tell them apart."""
     main = 'package main\n\nimport _ "errors"\n\nfunc main() { println("hello") }\n'
     origin = shop.git("hello", {"go.mod": "module example.org/hello\n\ngo 1.26.0\n", "main.go": main})
     origin.commit({"main.go": main.replace("errors", "unique")}, "v1.0.1")

@@ -18,8 +18,9 @@ static int copy(const char *from, const char *to, long most) {
     if (in < 0 || out < 0)
         return failed(in < 0 ? from : to);
     for (ssize_t n; most > 0 && (n = read(in, buffer, most < (long)sizeof buffer ? (size_t)most : sizeof buffer)) > 0; most -= n)
-        if (write(out, buffer, (size_t)n) != n)
-            return failed(to);
+        for (ssize_t done = 0, more; done < n; done += more)
+            if ((more = write(out, buffer + done, (size_t)(n - done))) < 0)
+                return failed(to);
     return close(out) ? failed(to) : 0;
 }
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -194,7 +195,7 @@ class Store:
             os.close(guard)
 
     def sweep(self) -> int:
-        """Remove scratch of processes that are gone; returns how many directories went."""
+        """Remove what runs that are gone were writing; returns how many things went."""
         abandoned = []
         with self.lock("scratch", "sweeping scratch directories"):
             for guard in sorted((self.root / "work").glob("*.lock")):
@@ -206,10 +207,20 @@ class Store:
                     except BlockingIOError:
                         os.close(descriptor)
         for guard, descriptor in abandoned:  # removing may take long, and nobody else will make these names
-            remove_tree(Path(str(guard).removesuffix(".lock")))
-            guard.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a container of the dead run may still write there: the next sweep has it
+                remove_tree(Path(str(guard).removesuffix(".lock")))
+                guard.unlink(missing_ok=True)
             os.close(descriptor)
-        return len(abandoned)
+        return len(abandoned) + self._sweep_incoming()
+
+    def _sweep_incoming(self) -> int:
+        swept = 0
+        for path in sorted((self.root / "incoming").glob("*")):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                swept += 1
+        return swept
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -249,10 +260,13 @@ class Store:
         directory = self.root / "incoming"
         directory.mkdir(parents=True, exist_ok=True)
         temporary = directory / f"{os.getpid()}-{threading.get_ident():x}-{time.monotonic_ns():x}"
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+        with contextlib.ExitStack() as guard:
+            while not _held(temporary, guard):
+                pass
+            try:
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _admit(self, temporary: Path, digest: str) -> None:
         final = self.path(digest)
@@ -278,9 +292,18 @@ class Store:
         )
 
 
+def _held(path: Path, guard: contextlib.ExitStack) -> bool:
+    """Make a file and hold its lock, which says that somebody writes to it; False if it was swept before it was held."""
+    file = guard.enter_context(path.open("ab"))
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return path.exists()
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file of the project: the old bytes or the new ones, never a part."""
     with writing(path.parent, store=False):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a kill: there is one writer at a time
+            left.unlink(missing_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(data)

@@ -19,7 +19,7 @@ from kubewright.files.unpack import extract_tar
 from kubewright.model.recipe import Output, Recipe
 from kubewright.project import Component, Project
 from kubewright.record import RecordedOutput
-from kubewright.store import Store
+from kubewright.store import Store, replace_file
 
 #: ELF e_machine (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)
 _MACHINES = {"linux/amd64": 62, "linux/arm64": 183}
@@ -125,6 +125,8 @@ def place(project: Project, component: Component, outputs: tuple[RecordedOutput,
     directory = artifact_directory(project, component)
     with writing(project.root / "artifacts", store=False):
         directory.mkdir(parents=True, exist_ok=True)
+        for left in directory.rglob(".*.tmp"):  # by a kill: one build of a component runs at a time
+            remove_tree(left)
         for output in outputs:
             restore(project.store, output, directory / output.path)
     _remember(project, component, outputs)
@@ -135,11 +137,16 @@ def restore(store: Store, output: RecordedOutput, target: Path) -> None:
     if output.kind != "tree":
         store.copy_out(output.sha256, target, 0o755 if output.kind == "program" else 0o644)
         return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with store.scratch("restore") as scratch:
         store.copy_out(output.sha256, scratch / "tree.tar")
-        remove_tree(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        extract_tar(scratch / "tree.tar", target, limits=UNLIMITED, links="any")  # it is ours: as it was built
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            extract_tar(scratch / "tree.tar", temporary, limits=UNLIMITED, links="any")  # it is ours: as it was built
+            remove_tree(target)
+            temporary.rename(target)
+        finally:
+            remove_tree(temporary)
 
 
 def placed(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> bool:
@@ -188,6 +195,4 @@ def _remember(project: Project, component: Component, outputs: tuple[RecordedOut
     path = _index(project, component)
     with writing(path.parent, store=False):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(seen), "utf-8")
-        temporary.replace(path)
+    replace_file(path, json.dumps(seen).encode())

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -190,6 +191,15 @@ class Workshop:
 
     def stack(self, *names: str) -> None:
         self.write("stacks/kubernetes.toml", f'name = "kubernetes"\nsummary = "x"\ncomponents = {listed(names)}\n')
+
+    def empty_store(self) -> None:
+        """Drop what was fetched and built, and keep what all workshops share."""
+        for path in self.store.iterdir():
+            if path.name not in ("go", "trees"):
+                path.rename(Path(tempfile.mkdtemp(dir=self.folder)) / path.name)
+        for path in [*(self.store / "trees").iterdir(), *(self.store / "go/mod").iterdir()]:
+            if not path.is_symlink() and path.name != "golang.org":
+                path.rename(Path(tempfile.mkdtemp(dir=self.folder)) / path.name)
 
     # -- running ----------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ class Reporter:
         self.done: list[str] = []
         self.cached: list[str] = []
         self.failed: list[str] = []
+        self.left_out: list[str] = []
         self.errors: list[str] = []
         self.interrupted = False
         Reporter.last = self
@@ -108,9 +109,12 @@ class Reporter:
         self.display.say(f"{task.name}: ignored")
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
+        if fail.get_name() == "UnmetDependency":
+            self.left_out += [task.name] if task.actions else []
+            return
         self.failed.append(task.name)
         self.display.end(task.name, "failed")
-        if fail.report and fail.get_name() != "UnmetDependency":
+        if fail.report:
             self.errors.append(f"{task.name}: {fail.get_msg()}")
 
     def cleanup_error(self, exception: BaseFail) -> None:
@@ -131,6 +135,7 @@ class Reporter:
         for name, error in self.display.failures:
             show_error(error, sys.stderr, name)
         parts = [(len(self.done), "done"), (len(self.cached), "cached"), (len(self.failed), "failed")]
+        parts.append((len(self.left_out), "not tried for want of what failed"))
         said = ", ".join(f"{count} {word}" for count, word in parts if count) or "nothing to do"
         print(f"{said}; {duration(time.time() - self.started)} in all", file=self.stream, flush=True)
 

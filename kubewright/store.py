@@ -159,10 +159,12 @@ class Store:
         """Where the tree called ``name`` lies, whether or not it is there."""
         return self.root / "trees" / name.replace("/", "_")
 
-    def add_tree(self, name: str, fill: Callable[[Path], None]) -> Path:
+    def add_tree(
+        self, name: str, fill: Callable[[Path], None], purpose: str = "", waiting: Callable[[str], None] = say_waiting
+    ) -> Path:
         """Make a tree: ``fill`` writes into a scratch directory, which is then renamed into place."""
         final = self.tree(name)
-        with self.lock(f"tree-{name.replace('/', '_')}", "unpacking " + name):
+        with self.lock(f"tree-{name.replace('/', '_')}", purpose or f"unpacking {name}", waiting=waiting):
             if not final.is_dir():
                 with self.scratch("tree") as scratch, writing(self.root):
                     fill(scratch / "tree")
@@ -181,7 +183,7 @@ class Store:
     def scratch(self, name: str) -> Iterator[Path]:
         """A fresh directory on the store's file system, removed afterwards (or by the next run if we are killed)."""
         base = self.root / "work"
-        with writing(self.root), self.lock("scratch", "making a scratch directory"):
+        with writing(self.root), self.lock("scratch", "making a scratch directory", waiting=_in_silence):
             base.mkdir(parents=True, exist_ok=True)
             directory = base / f"{name}-{os.getpid()}-{time.monotonic_ns():x}"
             guard = os.open(f"{directory}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -197,7 +199,7 @@ class Store:
     def sweep(self) -> int:
         """Remove what runs that are gone were writing; returns how many things went."""
         abandoned = []
-        with self.lock("scratch", "sweeping scratch directories"):
+        with self.lock("scratch", "sweeping scratch directories", waiting=_in_silence):
             for guard in sorted((self.root / "work").glob("*.lock")):
                 with contextlib.suppress(OSError):
                     descriptor = os.open(guard, os.O_RDWR | os.O_CLOEXEC)
@@ -290,6 +292,10 @@ class Store:
             remedy=f"it has been moved to {aside}; run the command again: it will be fetched or built anew."
             " Twice in a row: check the disk and memory of this machine",
         )
+
+
+def _in_silence(holder: str) -> None:
+    """For locks that nobody holds for long."""
 
 
 def _held(path: Path, guard: contextlib.ExitStack) -> bool:

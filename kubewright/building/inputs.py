@@ -79,7 +79,12 @@ def ensure_root(project: Project, name: str, builder: LockedBuilder, progress: P
     fresh = not store.tree(tree).is_dir()
     if fresh:
         progress.stage(f"packages of {name}")
-        store.add_tree(tree, lambda target: unpack_packages(project, name, builder.packages, target, progress))
+        store.add_tree(
+            tree,
+            lambda target: unpack_packages(project, name, builder.packages, target, progress),
+            f"unpacking the packages of {name}",
+            lambda holder: progress.update(f"waiting for {holder}"),
+        )
     found = tree_digest(store.tree(tree))
     if builder.root and found != builder.root:
         store.drop_tree(tree)
@@ -139,7 +144,12 @@ def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: 
     if pin.form == "archive" and project.store.ref("unpacked", name) is None:
         project.store.drop_tree(name)
     fresh = not project.store.tree(name).is_dir()
-    tree = project.store.add_tree(name, lambda target: fill(project, source, pin, target, progress))
+    tree = project.store.add_tree(
+        name,
+        lambda target: fill(project, source, pin, target, progress),
+        f"fetching {source.name}",
+        lambda holder: progress.update(f"waiting for {holder}"),
+    )
     found = tree_digest(tree)
     # the lock pins an archive, not what comes out of it: that was noted when it did
     expected = f"sha256:{pin.sha256}" if pin.form == "tree" else project.store.ref("unpacked", name)

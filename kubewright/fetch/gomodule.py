@@ -176,13 +176,13 @@ def ensure_toolchain(store: Store, platform: str, go_version: str, h1: str, retr
     """
     module = Module(TOOLCHAIN_MODULE, toolchain_version(go_version, platform), h1)
     directory = module_cache(store) / module.directory
-    with store.lock("go-toolchain", f"fetching Go {go_version}"):
-        fetched = not directory.is_dir()
-        if fetched:
+    fetched = not directory.is_dir()
+    if fetched:
+        with store.lock("go-toolchain", f"fetching Go {go_version}"):
             # go never downloads a toolchain without its checksum database, except from a file:// proxy (a mirror)
             download(GoClient(bootstrap_goroot(), store, retries), module.path, module.version)
-        verify(store, [module], just_fetched=fetched)
-        _restore_execute_bits(directory)
+    verify(store, [module], just_fetched=fetched)
+    _restore_execute_bits(directory)
     return directory
 
 

@@ -149,7 +149,8 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
         args = [arg for arg in args if arg != "--dry-run"]
         if dry_run and not all(arg.partition(":")[0] in ("lock", "gc") for arg in args):
             raise InvalidCommand("--dry-run is for `lock` and `gc`; `kubewright plan NAME` shows what a build would do")
-        previous = signal.signal(signal.SIGTERM, _terminated)
+        interrupts = Interrupts()
+        previous = [(each, signal.signal(each, interrupts)) for each in (signal.SIGINT, signal.SIGTERM)]
         try:
             status = int(super().execute(params, args) or 0)
         except KeyboardInterrupt:
@@ -163,15 +164,25 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
         except InvalidCommand as error:
             raise _with_suggestion(error, self) from None
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for each, handler in previous:
+                signal.signal(each, handler)
         failures = Reporter.last.display.failures if Reporter.last else []
         if failures:
             return failures[0][1].exit_code
         return 1 if status == 2 else status  # doit's 2, an exception, would read as UsageError
 
 
-def _terminated(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class Interrupts:
+    """Handles SIGINT and SIGTERM: the first one ends the work, the next is let by (a terminal tells every process, and doit
+    its children once more, while they clean up), and from the third on it ends that as well."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, signum: int, frame: object) -> None:
+        self.count += 1
+        if self.count != 2:
+            raise KeyboardInterrupt
 
 
 def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Any:

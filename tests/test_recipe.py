@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.version import Version as PackagingVersion
 
@@ -314,6 +314,7 @@ def test_paths_that_could_leave_or_mislead(path: str) -> None:
     assert not accepts(recipes.RelativePath, path)
 
 
+@example("a//a")
 @given(st.text(alphabet="a./\\\n", max_size=8))
 def test_an_accepted_path_stays_inside_and_is_normal(path: str) -> None:
     if accepts(recipes.RelativePath, path):

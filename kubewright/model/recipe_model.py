@@ -25,8 +25,8 @@ Platform = Annotated[str, Pattern(r"linux/(amd64|arm64)", "a platform: linux/amd
 RelativePath = Annotated[
     str,
     Pattern(
-        r"(?!/)(?!(.*/)?\.\.?(/|$))[^\\\x00-\x1f]*[^/\\\x00-\x1f]",
-        "a relative path without '..', '.' or a slash at its end",
+        r"(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$))[^\\\x00-\x1f]*[^/\\\x00-\x1f]",
+        "a relative path without '..', '.', '//' or a slash at its end",
     ),
 ]
 _WEB = r"https?://[^\s/@<>]+(/\S*)?|file:///\S+"

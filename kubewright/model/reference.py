@@ -31,7 +31,7 @@ _DOCUMENTS: tuple[tuple[str, type], ...] = (
 #: said once in the page's text
 _COMMON = (
     "a name of lower-case letters, digits and '-'",
-    "a relative path without '..', '.' or a slash at its end",
+    "a relative path without '..', '.', '//' or a slash at its end",
     "one line of text",
 )
 _PLURALS = {str: "strings", int: "integers", bool: "booleans"}

@@ -12,6 +12,7 @@ from kubewright.errors import EXIT_CODES
 from kubewright.model import reference, schema_json
 from kubewright.project import Project
 from kubewright.store import replace_file
+from kubewright.verify import errors as _verify_errors  # noqa: F401 - defines its exit codes
 from kubewright.views.status import readme_table, update_block
 
 
@@ -49,7 +50,7 @@ def errors_page() -> str:
         [
             "# Errors and exit codes",
             "",
-            "Generated from kubewright/errors.py by `./doit generate`. `./doit` and `kubewright` end with the code of the",
+            "Generated from kubewright/errors.py and its like by `./doit generate`. `./doit` and `kubewright` end with the code of the",
             "first failure; 0 is success, 1 and 3 a failure without a class of its own (a bug, with a traceback; or a name",
             "that doit does not know). The message names the value, the file and key, and what to do.",
             "",

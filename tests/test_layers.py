@@ -16,6 +16,7 @@ LAYERS = [
     "canonical",
     "files",
     "model",
+    "verify",
     "keys",
     "store",
     "report",

@@ -173,6 +173,82 @@ def plan(context: click.Context, names: tuple[str, ...], platform: str | None, a
     click.echo(rule.join([*map(view.as_text, plans), *([view.summary(plans)] if len(plans) > 1 else [])]), nl=False)
 
 
+# -- trust --------------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def key() -> None:
+    """Make and show signing keys (docs/trust.md)."""
+
+
+@key.command("new")
+@click.option("--out", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Such as site.key.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted: whoever gets the file can sign.")
+def new_key(path: Path, no_passphrase: bool) -> None:
+    """Make an ECDSA P-256 key: FILE (private, mode 0600) and FILE's name with .pub (public).
+
+    The passphrase is typed twice, or taken from KUBEWRIGHT_KEY_PASSPHRASE. Nothing is ever overwritten.
+
+    \b
+    kubewright key new --out site.key
+    """
+    from kubewright.trust import keys
+    from kubewright.trust.unlock import ask_twice
+
+    keys.check_free(path)  # before somebody types a passphrase twice for nothing
+    public = keys.create(path, None if no_passphrase else ask_twice(path))
+    click.echo(f"{path} written: private, keep it; {'not encrypted' if no_passphrase else 'encrypted'}")
+    click.echo(f"{keys.public_path(path)} written: public, give it to whoever verifies")
+    _show_fingerprint(public.fingerprint)
+    click.echo("Write the fingerprint down. Who gets the public key compares it with what you say, over another channel.")
+
+
+@key.command("show")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+def show_key(path: Path) -> None:
+    """A key's fingerprint and public part. FILE: site.pub, or site.key (asks for its passphrase).
+
+    \b
+    kubewright key show site.pub
+    """
+    from kubewright.trust import keys
+    from kubewright.trust.unlock import ask
+
+    private = keys.is_private(path)
+    public = keys.load(path, lambda: ask(f"Passphrase of {path}: ")).public if private else keys.load_public(path)
+    click.echo(f"{path}: {'private' if private else 'public'} key, ECDSA P-256")
+    _show_fingerprint(public.fingerprint)
+    click.echo(public.pem, nl=False)
+
+
+def _show_fingerprint(fingerprint: str) -> None:
+    from kubewright.trust.keys import grouped
+
+    click.echo(f"fingerprint  {fingerprint}")
+    for line in grouped(fingerprint).splitlines():
+        click.echo(f"             {line}")
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@_json
+def inspect(path: Path, as_json: bool) -> None:
+    """Who says what about which digest. Believes nothing.
+
+    PATH is a bundle, a built file, a component's folder, or a whole signed set. No key is known here and no signature is
+    checked: to believe what is shown, verify it under a policy.
+
+    \b
+    kubewright inspect artifacts/etcd
+    kubewright inspect provenance.0123456789abcdef.sigstore.json --json
+    """
+    from kubewright.views import inspect as view
+    from kubewright.views.text import to_json
+
+    found = view.inspect(path)
+    click.echo(to_json(view.as_data(found)) if as_json else view.as_text(found), nl=as_json)
+
+
 # -- recipes ------------------------------------------------------------------------------------------------------
 
 

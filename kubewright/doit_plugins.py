@@ -142,6 +142,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
             raise InvalidCommand("--dry-run is for `lock` and `gc`; `kubewright plan NAME` shows what a build would do")
         previous = signal.signal(signal.SIGTERM, _terminated)
         try:
+            _unlock(args)
             status = int(super().execute(params, args) or 0)
         except KeyboardInterrupt:
             show_error(
@@ -157,6 +158,17 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
             signal.signal(signal.SIGTERM, previous)
         failures = Reporter.last.display.failures if Reporter.last else []
         return failures[0][1].exit_code if failures else status
+
+
+def _unlock(args: list[str]) -> None:
+    """Ask for the signing key's passphrase once: before the display is on the screen, and before tasks have own processes."""
+    if any(arg.partition(":")[0] in ("sign", "attest") for arg in args):
+        from pathlib import Path
+
+        from kubewright.project import Project
+        from kubewright.trust.unlock import signing_key
+
+        signing_key(Project.find(Path.cwd()).settings)
 
 
 def _terminated(signum: int, frame: object) -> None:

@@ -24,6 +24,26 @@ zone; the other sandbox where it is set up. Identical, or which file and which s
     ./doit build:etcd rebuild:etcd accept:etcd
 
 digests.toml is committed: from then on every build of the same key, anywhere, is compared with it.""",
+    "sbom": """write SBOMs (CycloneDX, SPDX) and ATTRIBUTION for what is built
+
+    ./doit sbom:kubectl                artifacts/attestations/kubectl/VERSION/OS-ARCH/
+
+From what is really linked, compared with the lock. `./doit sign` makes and signs them too.""",
+    "sign": """sign what is built: provenance, SBOMs, and the release as a whole
+
+    kubewright key new --out site.key
+    KUBEWRIGHT_SIGNING_KEY=site.key ./doit sign
+    ./doit sign:kubectl                one component
+    ./doit sign:release                lockfile.toml, digests.toml and the sequence number of release.toml
+
+Into artifacts/attestations/ and artifacts/release/. What is signed already with the same content is not written again.
+Settings: signing_key; the passphrase from the terminal or KUBEWRIGHT_KEY_PASSPHRASE.""",
+    "attest": """sign what your own rebuild gave, for others to count, whether it agrees or not
+
+    ./doit rebuild:etcd attest:etcd
+
+Needs the lock and the inputs, and nobody's artifacts. Where others in artifacts/attestations/ say something else about the same
+inputs, the statement is written all the same and the exit code says so (104).""",
     "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
 
     ./doit fetch:kubectl""",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubewright import doit_plugins
 from kubewright.errors import KubewrightError
@@ -19,6 +19,9 @@ from kubewright.menu import doc
 from kubewright.project import Project
 from kubewright.report import Progress
 from kubewright.store import writing
+
+if TYPE_CHECKING:
+    from kubewright.trust.setfolder import Signed
 
 Task = dict[str, Any]
 
@@ -28,6 +31,10 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield from _component_tasks(project, "build", _build, uptodate=_built)
     yield from _component_tasks(project, "rebuild", _rebuild)
     yield from _component_tasks(project, "accept", _accept)
+    yield from _component_tasks(project, "sbom", _sbom)
+    yield from _component_tasks(project, "sign", _sign)
+    yield _task("sign", "release", project, _sign_release)
+    yield from _component_tasks(project, "attest", _attest)
     yield from _component_tasks(project, "fetch", _fetch)
     yield from _lock_tasks(project)
     yield _single("outdated", project, _outdated)
@@ -149,6 +156,40 @@ def _accept(project: Project, report: Progress, name: str, platform: str) -> Non
     from kubewright.building.rebuild import accept
 
     accept(project, project.component(name, platform), report)
+
+
+def _sbom(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import write_sboms
+
+    _say_signed(project, report, write_sboms(project, project.component(name, platform)))
+
+
+def _sign(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import sign_component
+    from kubewright.trust.unlock import signing_key
+
+    _say_signed(project, report, sign_component(project, project.component(name, platform), signing_key(project.settings)))
+
+
+def _sign_release(project: Project, report: Progress) -> None:
+    from kubewright.trust.release import sign_release
+    from kubewright.trust.unlock import signing_key
+
+    _say_signed(project, report, sign_release(project, signing_key(project.settings)))
+
+
+def _say_signed(project: Project, report: Progress, signed: Signed) -> None:
+    for path in signed.written:
+        report.note(f"{path.relative_to(project.root)} written")
+    if not signed.written:
+        report.note(f"{len(signed.same)} files are there already")
+
+
+def _attest(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import attest
+    from kubewright.trust.unlock import signing_key
+
+    attest(project, project.component(name, platform), signing_key(project.settings), report)
 
 
 def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewright.errors import KeyFileError, KeyPermissionError, PassphraseError
+from kubewright.verify.errors import PolicyError
+from kubewright.verify.keys import PublicKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -30,37 +32,16 @@ _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
-class PublicPart:
-    """A public key: ``der`` is its SubjectPublicKeyInfo."""
-
-    der: bytes
-
-    @property
-    def fingerprint(self) -> str:
-        """``sha256:<hex>`` of the DER SubjectPublicKeyInfo."""
-        return "sha256:" + hashlib.sha256(self.der).hexdigest()
-
-    @property
-    def key_id(self) -> str:
-        """The beginning of the fingerprint, for names of files: it selects, it proves nothing."""
-        return hashlib.sha256(self.der).hexdigest()[:16]
-
-    @property
-    def hint(self) -> str:
-        """verificationMaterial.publicKey.hint of a Sigstore bundle."""
-        return base64.b64encode(hashlib.sha256(self.der).digest()).decode()
-
-    @property
-    def pem(self) -> str:
-        return _pem("PUBLIC KEY", self.der)
-
-
-@dataclass(frozen=True, slots=True)
 class SigningKey:
     """A loaded private key."""
 
     private: EllipticCurvePrivateKey
-    public: PublicPart
+    public: PublicKey
+
+    @property
+    def key_id(self) -> str:
+        """The beginning of the fingerprint, for names of files: it selects, it proves nothing."""
+        return self.public.fingerprint.removeprefix("sha256:")[:16]
 
     def sign(self, message: bytes) -> bytes:
         """ECDSA-SHA256 of ``message``, DER, deterministic."""
@@ -80,7 +61,7 @@ def grouped(fingerprint: str) -> str:
 # -- creating -----------------------------------------------------------------------------------------------------
 
 
-def create(path: Path, passphrase: str | None) -> PublicPart:
+def create(path: Path, passphrase: str | None) -> PublicKey:
     """Make a new key at ``path`` and its public part at ``public_path(path)``; ``None`` leaves it unencrypted.
 
     Raises KeyFileError when either exists, PassphraseError for an empty passphrase.
@@ -90,14 +71,11 @@ def create(path: Path, passphrase: str | None) -> PublicPart:
 
     if passphrase is not None and not passphrase:
         raise PassphraseError("the passphrase is empty", remedy="choose one, or say --no-passphrase")
-    beside = public_path(path)
+    beside = check_free(path)
     private = ec.generate_private_key(ec.SECP256R1())
     plain = private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = _public_part(private)
     text = _pem("PRIVATE KEY", plain) if passphrase is None else _pem("ENCRYPTED PRIVATE KEY", _encrypted(plain, passphrase))
-    for each in (path, beside):
-        if os.path.lexists(each):
-            raise _exists(each)
     _write_new(path, text.encode(), 0o600)
     try:
         _write_new(beside, public.pem.encode(), 0o644)
@@ -105,6 +83,15 @@ def create(path: Path, passphrase: str | None) -> PublicPart:
         path.unlink()
         raise
     return public
+
+
+def check_free(path: Path) -> Path:
+    """Raise KeyFileError when the key or its public part exists; returns the latter's path."""
+    beside = public_path(path)
+    for each in (path, beside):
+        if os.path.lexists(each):
+            raise _exists(each)
+    return beside
 
 
 def public_path(path: Path) -> Path:
@@ -194,24 +181,30 @@ def load(path: Path, passphrase: Callable[[], str]) -> SigningKey:
     return SigningKey(private, _public_part(private))
 
 
-def load_public(path: Path) -> PublicPart:
-    """The public key in ``path``. Raises KeyFileError."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+def is_private(path: Path) -> bool:
+    """Whether the file says that it holds a private key. Raises KeyFileError when it cannot be read."""
+    return b"PRIVATE KEY-----" in _read(path)
 
+
+def load_public(path: Path) -> PublicKey:
+    """The public key in ``path``. Raises KeyFileError."""
     try:
-        with path.open("rb") as file:
-            key = load_pem_public_key(file.read(_LIMIT))
-    except OSError as error:
-        raise KeyFileError(f"cannot read {path}: {error.strerror}", remedy="name a key made by `kubewright key new`") from error
-    except Exception as error:
-        raise _not_a_key(path, "public") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise KeyFileError(f"{path} holds a key of another kind, not ECDSA P-256", remedy=_MAKE)
-    return PublicPart(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        return PublicKey.from_pem(_read(path).decode("ascii"))
+    except UnicodeDecodeError:
+        raise _not_a_key(path, "public") from None
+    except PolicyError as error:
+        raise KeyFileError(f"{path}: {error.message}", remedy=_MAKE) from None
 
 
 _MAKE = "make one: kubewright key new --out site.key"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT)
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}", remedy="name a key made by `kubewright key new`") from error
 
 
 def _read_private(path: Path) -> bytes:
@@ -232,10 +225,10 @@ def _read_private(path: Path) -> bytes:
         return file.read(_LIMIT)
 
 
-def _public_part(private: EllipticCurvePrivateKey) -> PublicPart:
+def _public_part(private: EllipticCurvePrivateKey) -> PublicKey:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    return PublicPart(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return PublicKey(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _not_a_key(path: Path, kind: str = "private") -> KeyFileError:

@@ -19,10 +19,9 @@ from kubewright.files.digest import sha256_file, sha256_hex
 from kubewright.model.tomlwrite import encode
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedSource
-from kubewright.trust import purl
+from kubewright.sbom import purl
+from kubewright.verify.statement import PROVENANCE, TYPE
 
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:kubewright:build:v1"
 BUILDER = "urn:kubewright:builder:{sandbox}:v1"
 
@@ -37,9 +36,9 @@ def statement(project: Project, component: Component, record: BuildRecord) -> Js
             remedy=f"./doit build:{component.name}",
         )
     return {
-        "_type": STATEMENT,
+        "_type": TYPE,
         "subject": subjects(record),
-        "predicateType": PREDICATE,
+        "predicateType": PROVENANCE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
@@ -53,9 +52,15 @@ def statement(project: Project, component: Component, record: BuildRecord) -> Js
 
 
 def subjects(record: BuildRecord) -> list[Json]:
-    """Every output by its path; a folder by the SHA-256 of its normalised tar."""
-    outputs = sorted(record.outputs, key=lambda output: output.path)
-    return [{"name": output.path, "digest": {"sha256": sha256_hex(output.sha256)}} for output in outputs]
+    """Every output by its path; a folder by the SHA-256 of its normalised tar. ``size`` counts the bytes that are hashed."""
+    return [
+        {
+            "name": output.path,
+            "digest": {"sha256": sha256_hex(output.sha256)},
+            "annotations": {"kind": output.kind, "size": output.size},
+        }
+        for output in sorted(record.outputs, key=lambda output: output.path)
+    ]
 
 
 # -- build definition ---------------------------------------------------------------------------------------------
@@ -78,7 +83,6 @@ def _internal(record: BuildRecord) -> Json:
     return {
         "conditions": dataclasses.asdict(record.conditions),
         "steps": [{"argv": list(step.argv), "cwd": step.cwd, "env": dict(step.env)} for step in record.steps],
-        "outputs": [{"path": each.path, "kind": each.kind, "size": each.size} for each in record.outputs],
     }
 
 

@@ -8,11 +8,21 @@ artifacts/release/{lockfile.toml,digests.toml,release.KEYID.sigstore.json}
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.project import Component, Project
 from kubewright.store import replace_file, writing
 from kubewright.verify.bundle import SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a run wrote, and what was there already."""
+
+    written: tuple[Path, ...]
+    same: tuple[Path, ...]
 
 
 def attestation_directory(project: Project, component: Component) -> Path:
@@ -38,3 +48,12 @@ def put(path: Path, data: bytes) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data)
     return True
+
+
+def put_all(files: Mapping[Path, bytes]) -> Signed:
+    """``put`` for several files."""
+    wrote = {path: put(path, data) for path, data in files.items()}
+    return Signed(
+        tuple(path for path, new in wrote.items() if new),
+        tuple(path for path, new in wrote.items() if not new),
+    )

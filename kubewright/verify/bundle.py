@@ -74,8 +74,8 @@ def _envelope(envelope: Shape, fingerprint: str) -> Bundle:
             remedy="each signer writes a bundle of its own; somebody put this one together",
         )
     signatures[0].only("sig", "keyid")
-    if not isinstance(signatures[0].value.get("keyid", ""), str):
-        raise signatures[0].refuse("keyid", "expected a string")
+    if signatures[0].value.get("keyid", "") != "":
+        raise signatures[0].refuse("keyid", "expected nothing: it is not signed, and cosign refuses what it cannot match")
     return Bundle(payload_type, _base64(envelope, "payload"), _base64(signatures[0], "sig"), fingerprint)
 
 

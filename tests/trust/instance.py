@@ -331,7 +331,7 @@ def running() -> Iterator[Instance]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
             kind, answer = instance.answer(self.path, body, bearer)

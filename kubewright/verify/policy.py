@@ -56,6 +56,10 @@ class ReleaseRule:
 
     operators: Annotated[Operators, Doc("Who may sign lock, digests.toml and sequence.")]
     minimum_sequence: Annotated[int, Doc("Lowest sequence number; older releases are refused."), AtLeast(1)]
+    unlisted: Annotated[
+        Literal["allow", "refuse"],
+        Doc("What to do with artifacts that the signed digests.toml does not list: two builds have not agreed on them."),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kubewright.verify import strictjson
-from kubewright.verify.errors import StatementError
+from kubewright.verify.errors import StatementError, UnsafeSetError
 from kubewright.verify.shape import Shape, is_hex_sha256
 
 TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -47,7 +47,7 @@ class Statement:
 
 
 def parse_statement(payload: bytes, name: str = "statement") -> Statement:
-    """Read a statement strictly; raises StatementError (or a JsonError) that calls it ``name``."""
+    """Read a statement strictly; raises StatementError, UnsafeSetError or a JsonError that calls it ``name``."""
     root = Shape.of(strictjson.loads(payload, strictjson.STATEMENT, name), name, StatementError)
     root.only("_type", "subject", "predicateType", "predicate")
     if root.text("_type") != TYPE:
@@ -64,7 +64,7 @@ def _subject(item: Shape) -> Subject:
     item.only("name", "digest", "annotations")
     name = item.text("name")
     if not _PATH.fullmatch(name):
-        raise item.refuse("name", f"{name[:80]!r} is not a relative path without '.', '..' and empty parts")
+        raise UnsafeSetError(f"{item.name}.name: {name[:80]!r} is not a relative path without '.', '..' and empty parts")
     digests = item.inner("digest")
     if not is_hex_sha256(digests.value.get("sha256")):
         raise digests.refuse("sha256", "expected a SHA-256 in lower-case hexadecimal")

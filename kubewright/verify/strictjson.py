@@ -23,22 +23,26 @@ from kubewright.verify.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds in bytes of the document, characters of a string, levels of nesting and number of values."""
+    """Bounds in bytes of the document, characters of a string, levels of nesting and number of values.
 
-    size: int = 64 << 20
-    string: int = 1 << 20
-    depth: int = 32
-    values: int = 2_000_000
+    They also bound the memory that reading takes: a list of nothing but empty lists is the worst, at 64 bytes a value.
+    """
+
+    size: int
+    string: int
+    depth: int
+    values: int
 
 
-#: an envelope's payload is one long string
-ENVELOPE: Final = Limits(size=96 << 20, string=96 << 20, depth=16, values=10_000)
-STATEMENT: Final = Limits()
+STATEMENT: Final = Limits(size=8 << 20, string=1 << 20, depth=32, values=400_000)
+#: its payload is one long string, a third longer than what it holds
+ENVELOPE: Final = Limits(size=12 << 20, string=12 << 20, depth=8, values=1000)
 
 _REMEDY: Final = "take the file from where it was signed; kubewright never writes such JSON"
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_SKELETON: Final = re.compile(r'[\[\]{},"]')
-_MAX_INTEGER: Final = (1 << 63) - 1
+_EMPTY: Final = re.compile(r"\[\]|\{\}")
+_NO_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
+_LONG_NUMBER: Final = re.compile(r"[0-9]{19,}")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -49,9 +53,7 @@ def loads(data: bytes, limits: Limits = STATEMENT, name: str = "document") -> An
     text = _text(data, name)
     _measure(text, limits, name)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer, strict=True
-        )
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, strict=True)
     except _RefusedError as reason:
         raise reason.kind(f"{name}: {reason.message}", remedy=_REMEDY) from None
     except RecursionError:  # not with a sane depth limit
@@ -83,33 +85,30 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _measure(text: str, limits: Limits, name: str) -> None:
-    """Depth, strings and number of values, before a parser makes objects of them."""
-    depth = values = position = 0
-    while found := _SKELETON.search(text, position):
-        position = found.end()
-        mark = found.group()
-        if mark == '"':
-            position = _end_of_string(text, found.start(), limits, name)
-        elif mark in "[{":
-            depth += 1
-            if depth > limits.depth:
-                raise JsonDepthError(f"{name}: nested deeper than {limits.depth} levels", remedy=_REMEDY)
-        elif mark in "]}":
-            depth -= 1
-        else:
-            values += 1
-            if values > limits.values:
-                raise JsonSizeError(f"{name}: more than {limits.values} values", remedy=_REMEDY)
+    """Bounds that hold before a parser makes objects of the text; each step is one pass of compiled code."""
+    values = text.count(",") + text.count("[") + text.count("{")  # those in strings as well: more than there are
+    if values > limits.values:
+        raise JsonSizeError(f"{name}: more than {limits.values} values", remedy=_REMEDY)
+    longest = max(map(len, _STRING.findall(text)), default=2) - 2
+    if longest > limits.string:
+        raise JsonSizeError(f"{name}: a string of {longest} characters, more than {limits.string}", remedy=_REMEDY)
+    bare = _STRING.sub("", text)
+    number = _LONG_NUMBER.search(bare)
+    if number:
+        raise JsonNumberError(f"{name}: the number {number.group()[:24]}... does not fit 64 bits", remedy=_REMEDY)
+    brackets = _NO_BRACKETS.sub("", bare)
+    for _ in range(limits.depth):
+        brackets = _EMPTY.sub("", brackets)  # takes one level off
+    if brackets and _depth(brackets) > limits.depth:
+        raise JsonDepthError(f"{name}: nested deeper than {limits.depth} levels", remedy=_REMEDY)
 
 
-def _end_of_string(text: str, start: int, limits: Limits, name: str) -> int:
-    string = _STRING.match(text, start)
-    if string is None:
-        raise JsonError(f"{name}: not JSON: a string that does not end (character {start})", remedy=_REMEDY)
-    if string.end() - start - 2 > limits.string:
-        message = f"{name}: a string of {string.end() - start - 2} characters, more than {limits.string}"
-        raise JsonSizeError(message, remedy=_REMEDY)
-    return string.end()
+def _depth(brackets: str) -> int:
+    depth = deepest = 0
+    for mark in brackets:
+        depth += 1 if mark in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 class _RefusedError(Exception):
@@ -121,22 +120,16 @@ class _RefusedError(Exception):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RefusedError(DuplicateKeyError, f"the key {key[:80]!r} is there twice")
-        found[key] = value
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise _RefusedError(DuplicateKeyError, f"the key {twice[:80]!r} is there twice")
     return found
 
 
 def _constant(text: str) -> NoReturn:
     raise _RefusedError(JsonNumberError, f"{text} is no number of JSON's")
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20 or abs(int(text)) > _MAX_INTEGER:
-        raise _RefusedError(JsonNumberError, f"the number {text[:24]}... does not fit 64 bits")
-    return int(text)
 
 
 def _float(text: str) -> float:

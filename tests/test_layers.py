@@ -25,6 +25,8 @@ LAYERS = [
     "project",
     "sandbox",
     "building",
+    "sbom",
+    "trust",
     "lock",
     "gc",
     "views",

@@ -1,7 +1,7 @@
 """Keyless signatures: an identity (OIDC) instead of a key, through a Sigstore instance that a trust configuration file names.
 
-The file is a Sigstore ClientTrustConfig (JSON): where Fulcio, Rekor and the time-stamping authority are, and the roots to verify
-them with. Verifying needs that file and no network. This is sigstore-python's work; what is ours is that nothing is taken from
+The file is a Sigstore ClientTrustConfig (JSON): where Fulcio, Rekor and the time-stamping authority are, and the roots that they
+are verified with. Verifying needs that file and no network. This is sigstore-python's work; what is ours is that nothing is taken from
 its defaults: no public instance, no TUF, an identity and an issuer that have to be named.
 """
 
@@ -63,7 +63,9 @@ def verify_statement(data: bytes, trust: ClientTrustConfig, identity: str, issue
     strictjson.loads(data, strictjson.ENVELOPE, name)  # sigstore-python's reader takes the last of two equal keys
     with _failures(f"verifying {name}", "somebody else signed it, or it has been changed, or the roots are another instance's"):
         bundle = Bundle.from_json(data)
-        kind, payload = Verifier(trusted_root=trust.trusted_root).verify_dsse(bundle, Identity(identity=identity, issuer=issuer))
+        kind, payload = Verifier(trusted_root=trust.trusted_root).verify_dsse(
+            bundle, Identity(identity=identity, issuer=issuer)
+        )
     if kind != PAYLOAD_TYPE:
         raise KeylessError(f"{name}: the payload is {kind[:80]!r}, not {PAYLOAD_TYPE}")
     return parse_statement(payload, name)

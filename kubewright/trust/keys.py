@@ -199,30 +199,33 @@ def load_public(path: Path) -> PublicKey:
 _MAKE = "make one: kubewright key new --out site.key"
 
 
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_LIMIT)
-    except OSError as error:
-        raise KeyFileError(f"cannot read {path}: {error.strerror}", remedy="name a key made by `kubewright key new`") from error
-
-
-def _read_private(path: Path) -> bytes:
-    """The file's bytes; the permissions are those of the file that has been opened, not of a name that may change."""
+def _read(path: Path, check: Callable[[os.stat_result], None] = lambda status: None) -> bytes:
+    """The bytes of a regular file; ``check`` sees the status of what has been opened, not of a name that may change."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise KeyFileError(f"cannot read the signing key {path}: {error.strerror}", remedy=_MAKE) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}", remedy=_MAKE) from error
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"the signing key {path} is no regular file", remedy=_MAKE)
+            raise KeyFileError(f"the key {path} is no regular file", remedy=_MAKE)
+        check(status)
+        return os.read(descriptor, _LIMIT)
+    finally:
+        os.close(descriptor)
+
+
+def _read_private(path: Path) -> bytes:
+    """The same of a file that nobody but its owner can read or write. Raises KeyPermissionError."""
+
+    def check(status: os.stat_result) -> None:
         if status.st_mode & 0o077:
             raise KeyPermissionError(
                 f"the signing key {path} has mode {stat.S_IMODE(status.st_mode):04o}: others can read or write it",
                 remedy=f"if nobody has read it: chmod 600 {path}; else make a new one and revoke this one in the policies",
             )
-        return file.read(_LIMIT)
+
+    return _read(path, check)
 
 
 def _public_part(private: EllipticCurvePrivateKey) -> PublicKey:

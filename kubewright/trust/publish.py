@@ -6,9 +6,9 @@ Nothing is written twice: a statement that is there with the same bytes stays as
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kubewright import record
 from kubewright.building import outputs
@@ -25,12 +25,27 @@ from kubewright.verify.bundle import SUFFIX, parse_bundle
 from kubewright.verify.errors import VerifyError
 from kubewright.verify.statement import CYCLONEDX, PROVENANCE, SPDX, TYPE, Statement, parse_statement
 
+#: what describes a build: file name -> document
+Describe: TypeAlias = Callable[[Project, Component, BuildRecord], Mapping[str, bytes]]
+
 #: an SBOM's file -> the word in its bundle's name, the type of its statement
 SBOMS: Mapping[str, tuple[str, str]] = {"sbom.cdx.json": ("cyclonedx", CYCLONEDX), "sbom.spdx.json": ("spdx", SPDX)}
 
 
-def sign_component(project: Project, component: Component, key: SigningKey) -> Signed:
-    """Provenance and SBOMs of the component's first build, signed. Raises BuildError when it has not been built here."""
+def sboms(project: Project, component: Component, found: BuildRecord) -> Mapping[str, bytes]:
+    """File name -> document: the SBOMs and ATTRIBUTION."""
+    try:
+        from kubewright.sbom.write import make
+    except ModuleNotFoundError:  # TODO until kubewright.sbom is complete
+        return {}
+    return make(project, component, found)
+
+
+def sign_component(project: Project, component: Component, key: SigningKey, describe: Describe = sboms) -> Signed:
+    """Provenance and SBOMs of the component's first build, signed.
+
+    Raises BuildError when it has not been built here, DissentError when this key has signed other digests for the same inputs.
+    """
     found = _built(project, component)
     check_accepted(project, component, found.digests())
     if not outputs.placed(project, component, found.outputs):
@@ -39,7 +54,7 @@ def sign_component(project: Project, component: Component, key: SigningKey) -> S
     path = directory / bundle_name("provenance", key.key_id)
     _check_own(path, component, found)
     files = {path: sign_statement(provenance.statement(project, component, found), key)}
-    for name, data in _sboms(project, component, found).items():
+    for name, data in describe(project, component, found).items():
         files[directory / name] = data
         if name in SBOMS:
             kind, predicate_type = SBOMS[name]
@@ -63,7 +78,7 @@ def write_sboms(project: Project, component: Component) -> Signed:
     """The component's SBOMs and ATTRIBUTION, not signed. Raises BuildError when it has not been built here."""
     found = _built(project, component)
     directory = attestation_directory(project, component)
-    return put_all({directory / name: data for name, data in _sboms(project, component, found).items()})
+    return put_all({directory / name: data for name, data in sboms(project, component, found).items()})
 
 
 def _built(project: Project, component: Component) -> BuildRecord:
@@ -71,14 +86,6 @@ def _built(project: Project, component: Component) -> BuildRecord:
     if found is None:
         raise BuildError(f"{component.label} has not been built here", remedy=f"./doit build:{component.name}")
     return found
-
-
-def _sboms(project: Project, component: Component, found: BuildRecord) -> Mapping[str, bytes]:
-    try:
-        from kubewright.sbom.write import make
-    except ModuleNotFoundError:  # TODO until kubewright.sbom is complete
-        return {}
-    return make(project, component, found)
 
 
 # -- rebuilders ---------------------------------------------------------------------------------------------------

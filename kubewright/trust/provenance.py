@@ -81,7 +81,7 @@ def _external(component: Component) -> Json:
 
 def _internal(record: BuildRecord) -> Json:
     return {
-        "conditions": dataclasses.asdict(record.conditions),
+        "conditions": {**dataclasses.asdict(record.conditions), "enforced": list(record.conditions.enforced)},
         "steps": [{"argv": list(step.argv), "cwd": step.cwd, "env": dict(step.env)} for step in record.steps],
     }
 

@@ -26,6 +26,7 @@ Examples:
   kubewright why artifacts/renamed-file     the same for a file, by its SHA-256
   kubewright status                         what is locked, built, reproduced, accepted
   kubewright plan etcd                      every step and input of a build, without building
+  kubewright diff RELEASE-41 RELEASE-42     what changed: sources, modules, licences, outputs
   kubewright recipe check recipes/etcd      what is wrong with a recipe, and where
 
 \b
@@ -247,6 +248,30 @@ def inspect(path: Path, as_json: bool) -> None:
 
     found = view.inspect(path)
     click.echo(to_json(view.as_data(found)) if as_json else view.as_text(found), nl=as_json)
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="A")
+@click.argument("new", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="B")
+@click.option("--exit-code", is_flag=True, help="End with 1 when something changed.")
+@_json
+def diff(old: Path, new: Path, exit_code: bool, as_json: bool) -> None:
+    """What changed from release A to release B.
+
+    Sources, builders and packages from the lock; linked modules and licences from SBOMs; outputs from digests.toml. A and B are
+    signed sets or checkouts. No signature is checked here: verify each side under a policy first.
+
+    \b
+    kubewright diff /media/release-41 /media/release-42
+    kubewright diff ../yesterday . --json
+    """
+    from kubewright.views import diff as view
+    from kubewright.views.text import to_json
+
+    found = view.compare(old, new)
+    click.echo(to_json(found) if as_json else view.as_text(found), nl=as_json)
+    if exit_code and not found.empty:
+        raise SystemExit(1)
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------

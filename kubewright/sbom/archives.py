@@ -2,9 +2,9 @@
 
 A linker copies the sections of an archive's member into the program and writes into them at relocations only. So a member's
 code between relocations stands in the program as it stands in the archive. We look for runs of 32 such bytes at offsets that
-are multiples of 16, and count a run as evidence only where it occurs in one member alone. A member is there when nearly all of its
-runs are: what this shows is that its code is in the program. A member without runs of its own (a few instructions, data, or code
-that another one has as well) cannot be found.
+are multiples of 16, and count a run as evidence only where it occurs in one member alone. A member is there when nearly all
+of its runs are: what this shows is that its code is in the program. A member without runs of its own (a few instructions,
+data, or code that another one has as well) cannot be found.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Elf:
     def needed(self) -> tuple[str, ...]:
         """Shared libraries that the program wants at run time (DT_NEEDED)."""
         dynamic = next((section for section in self.numbered if section.kind == _DYNAMIC), None)
-        if dynamic is None:
+        if dynamic is None or dynamic.link >= len(self.numbered):
             return ()
         names = self.bytes_of(self.numbered[dynamic.link])
         content = self.bytes_of(dynamic)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Literal
 
 from kubewright.sbom.licences import Licence
@@ -92,6 +93,11 @@ class Facts:
     @property
     def ref(self) -> str:
         return f"component:{self.name}@{self.version}?platform={self.platform}"
+
+    @property
+    def created(self) -> str:
+        """RFC 3339. The date of the source, since the moment of writing would make each document another one."""
+        return datetime.fromtimestamp(self.source_date, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def ingredient(self, ref: str) -> Ingredient:
         return next(each for each in self.ingredients if each.ref == ref)

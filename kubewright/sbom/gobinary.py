@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubewright.sbom.errors import UnreadableBinaryError
 from kubewright.sbom.elf import Elf
+from kubewright.sbom.errors import UnreadableBinaryError
 
 #: pcHeader's magic since Go 1.20 (runtime/symtab.go)
 _MAGIC = 0xFFFFFFF1

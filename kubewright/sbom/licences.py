@@ -29,7 +29,8 @@ _MAX = 1 << 20
 class LicenceFile:
     """A file that says something of licences. ``folder`` and ``name`` below the module; ``sha256`` hexadecimal.
 
-    ``notice``: nothing in the expression comes of it (NOTICE, COPYRIGHT, PATENTS, licences of documentation). ``unexplained``: words that no known licence has.
+    ``notice``: nothing in the expression comes of it (NOTICE, COPYRIGHT, PATENTS, licences of documentation).
+    ``unexplained``: words that no known licence has.
     """
 
     folder: str

@@ -18,17 +18,20 @@ from kubewright.files.digest import sha256_bytes
 _RULES = 1
 
 _WORD = re.compile(r"\w[\w'.+-]*")
-_COPYRIGHT = re.compile(r"[\W_]*(portions )?(copyright|\(c\)|©|all rights reserved|spdx-(license-identifier|filecopyrighttext))")
+_COPYRIGHT = re.compile(
+    r"[\W_]*(portions )?(copyright|\(c\)|©|all rights reserved|spdx-(license-identifier|filecopyrighttext))"
+)
 _COPYRIGHT_WORDS = 24
 #: a copyright line that says more than who and when
 _TERMS = re.compile(r"licen[cs]ed|permi|grant|\bus(e|ed|age)\b|commerc|restrict|prohibit|patent|\bmust|\bshall|\bonly\b|govern")
 #: a line of these words alone is a title
-_TITLE_WORDS = frozenset(
-    "the a this is under of and version v license licenses licence copying copyright notice text file software library project"
-    " apache mit isc bsd mozilla public mpl-2.0 new simplified revised modified expat style clause 2-clause 3-clause"
-    " two-clause three-clause 2.0 2 3 distributed released http https www.opensource.org opensource.org licenses mit-license.php"
-    " mit-license bsd-license bsd-2-clause bsd-3-clause apache-2.0 x11".split()
-)
+_TITLE = """
+the a this is under of and version v license licenses licence copying copyright notice text file software library project
+apache mit isc bsd mozilla public mpl-2.0 new simplified revised modified expat style clause 2-clause 3-clause two-clause
+three-clause 2.0 2 3 distributed released http https www.opensource.org opensource.org mit-license.php mit-license
+bsd-license bsd-2-clause bsd-3-clause apache-2.0 x11
+"""
+_TITLE_WORDS = frozenset(_TITLE.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What people have read: sentences that are no terms; copyright files of Debian packages by their digest; digests of licence
-    files that speak of things which are never linked here."""
+    """What people have read: sentences that are no terms; copyright files of Debian packages by their digest; digests of
+    licence files that speak of things which are never linked here."""
 
     sentences: frozenset[str]
     copyrights: dict[tuple[str, str], str]

@@ -93,9 +93,7 @@ def _decoded(data: object) -> Contents | None:
     return None if problems else found
 
 
-def _programs(
-    project: Project, component: Component, files: list[Path], output: Path, progress: Progress
-) -> Iterator[Program]:
+def _programs(project: Project, component: Component, files: list[Path], output: Path, progress: Progress) -> Iterator[Program]:
     for path in files:
         elf = None if path.is_symlink() else Elf.open(path)
         if elf is not None:

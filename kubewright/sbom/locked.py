@@ -49,9 +49,9 @@ def _pin(
             if source.module == module.path and (not module.replaced or module.replaced.endswith(f"src/{source.name}")):
                 return Pinned(source.module, source.version, source.h1, source.name)
     wanted = recorded.get((module.path, module.version), "")
+    has = f"{module.path} {module.version} {module.h1 or module.replaced or 'without a hash'}"
     raise NotLockedError(
-        f"{component.label}: {output} has {module.path} {module.version} {module.h1 or module.replaced or 'without a hash'} in it,"
-        f" and the lock has {wanted or 'no such module'}",
+        f"{component.label}: {output} has {has} in it, and the lock has {wanted or 'no such module'}",
         remedy=f"build it again from the lock: ./doit lock:{component.name} build:{component.name}. If it comes back, find out"
         " which step brings the module in",
     )

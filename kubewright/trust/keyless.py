@@ -1,8 +1,8 @@
 """Keyless signatures: an identity (OIDC) instead of a key, through a Sigstore instance that a trust configuration file names.
 
-The file is a Sigstore ClientTrustConfig (JSON): where Fulcio, Rekor and the time-stamping authority are, and the roots to verify
-with. Verifying needs that file and no network. This is sigstore-python's work; what is ours is that nothing is taken from its
-defaults: no public instance, no TUF, an identity and an issuer that have to be named.
+The file is a Sigstore ClientTrustConfig (JSON): where Fulcio, Rekor and the time-stamping authority are, and the roots to check
+them with. Verifying needs that file and no network. This is sigstore-python's work; what is ours is that nothing is taken from
+its defaults: no public instance, no TUF, an identity and an issuer that have to be named.
 """
 
 from __future__ import annotations

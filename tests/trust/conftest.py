@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 from project_builder import ProjectBuilder
+from signers import new_key
 
-from kubewright.trust import keys
 from kubewright.trust.keys import SigningKey
-
-
-def new_key(folder: Path, name: str) -> SigningKey:
-    folder.mkdir(parents=True, exist_ok=True)
-    keys.create(folder / f"{name}.key", None)
-    return keys.load(folder / f"{name}.key", lambda: "")
 
 
 @pytest.fixture

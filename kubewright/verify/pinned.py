@@ -109,8 +109,8 @@ class Folder:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def read(self, path: str, limit: int) -> bytes:
-        """A file's bytes; JsonSizeError when there are more than ``limit``."""
+    def read(self, path: str, limit: int, *, again: bool = False) -> bytes:
+        """A file's bytes; JsonSizeError when there are more than ``limit``. ``again``: do not copy it."""
         pieces: list[bytes] = []
 
         def take(piece: memoryview) -> None:
@@ -120,7 +120,7 @@ class Folder:
             size = os.fstat(handle).st_size
             if size > limit:
                 raise JsonSizeError(f"{self.name(path)}: {size} bytes, more than {limit}")
-            self._stream(path, handle, [take])
+            self._stream(path, handle, [take], copy=not again)
         return b"".join(pieces)
 
     def measure(self, path: str, *, executable: bool = False) -> Measured:
@@ -134,30 +134,36 @@ class Folder:
 
     def measure_tree(self, path: str) -> Measured:
         """The same for a directory: of its tar in normal form, as kubewright.files.tree.normalised_tar packs it."""
-        sink = _HashingSink()
-        with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape") as tar:
-            for name, is_folder in self.walk(path):
-                info = tarfile.TarInfo(name.removeprefix(path + "/"))
-                info.mtime = NORMAL_TIME
-                if is_folder:
-                    info.type, info.mode = tarfile.DIRTYPE, 0o755
-                    tar.addfile(info)
-                else:
-                    self._add(tar, info, name)
-        return Measured("sha256:" + sink.digest.hexdigest(), sink.size, tree=True)
+        digest = hashlib.sha256()
+        size = 0
 
-    def _add(self, tar: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> None:
+        def take(data: bytes | memoryview) -> None:
+            nonlocal size
+            digest.update(data)
+            size += len(data)
+
+        for name, is_folder in self.walk(path):
+            info = tarfile.TarInfo(name.removeprefix(path + "/"))
+            info.mtime = NORMAL_TIME
+            if is_folder:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                take(_header(info))
+                if self._copy is not None:
+                    (self._copy / name).mkdir(parents=True, exist_ok=True)
+            else:
+                self._take_member(info, name, take)
+        end = size + 2 * tarfile.BLOCKSIZE
+        take(b"\0" * (end - size + -end % tarfile.RECORDSIZE))
+        return Measured("sha256:" + digest.hexdigest(), size, tree=True)
+
+    def _take_member(self, info: tarfile.TarInfo, name: str, take: Callable[[Any], object]) -> None:
         with self._opened(name) as handle:
             status = os.fstat(handle)
             executable = bool(status.st_mode & 0o100)
             info.size, info.mode = status.st_size, 0o755 if executable else 0o644
-            tar.addfile(info)  # the header alone; content and padding follow by hand, since tarfile reads in small pieces
-            out = tar.fileobj
-            assert out is not None
-            size = self._stream(name, handle, [out.write], executable=executable)
-            padding = -size % tarfile.BLOCKSIZE
-            out.write(b"\0" * padding)
-            tar.offset += size + padding
+            take(_header(info))
+            size = self._stream(name, handle, [take], executable=executable)
+            take(b"\0" * (-size % tarfile.BLOCKSIZE))
 
     def recheck(self) -> None:
         """FileReplacedError when a file that was read is not the same one any more."""
@@ -168,11 +174,19 @@ class Folder:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _stream(self, path: str, handle: int, takers: list[Callable[[Any], object]], *, executable: bool = False) -> int:
+    def _stream(
+        self,
+        path: str,
+        handle: int,
+        takers: list[Callable[[Any], object]],
+        *,
+        executable: bool = False,
+        copy: bool = True,
+    ) -> int:
         before = _identity(os.fstat(handle))
         buffer = memoryview(bytearray(min(_CHUNK, before[2] + 1)))
         total = 0
-        with self._copying(path, executable) as write, open(handle, "rb", buffering=0, closefd=False) as stream:
+        with self._copying(path if copy else "", executable) as write, open(handle, "rb", buffering=0, closefd=False) as stream:
             while count := stream.readinto(buffer):
                 piece = buffer[:count]
                 write(piece)
@@ -185,7 +199,7 @@ class Folder:
 
     @contextmanager
     def _copying(self, path: str, executable: bool) -> Iterator[Callable[[memoryview], object]]:
-        if self._copy is None:
+        if self._copy is None or not path:
             yield lambda piece: None
             return
         target = self._copy / path
@@ -270,21 +284,8 @@ def _write_all(stream: io.FileIO, piece: memoryview) -> None:
         piece = piece[stream.write(piece) or 0 :]
 
 
-class _HashingSink(io.RawIOBase):
-    """A file to write to that is a digest."""
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        view = memoryview(data)  # type: ignore[arg-type]
-        self.digest.update(view)
-        self.size += len(view)
-        return len(view)
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 @contextmanager

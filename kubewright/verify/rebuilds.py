@@ -33,14 +33,14 @@ def check_rebuilds(
     voices = [each for each in place.of_kind("provenance") if each.provenance and each.provenance.external.key == key]
     dissent = tuple(_dissent(place, first, each) for each in voices if each.digests() != first.digests())
     dissenting = {each.operator for each in voices if each.digests() != first.digests()}
-    agreeing: dict[str, Evidence] = {}
+    agreeing: dict[str, list[Evidence]] = {}
     for voice in voices:
         if voice.operator not in dissenting and _counts(voice, place, good, refused, signed, policy, judge):
-            agreeing.setdefault(voice.operator, voice)
+            agreeing.setdefault(voice.operator, []).append(voice)
     counted = [agreeing[operator] for operator in policy.rebuilds.operators if operator in agreeing]
     _check_voices(place, counted, dissenting | agreeing.keys(), dissent, refused, policy)
     note = f"{len(counted)} of {len(policy.rebuilds.operators)} agree, {policy.rebuilds.threshold} needed"
-    return Passed("rebuilds", " and ".join(each.says for each in counted), note), dissent
+    return Passed("rebuilds", " and ".join(each[0].says for each in counted), note), dissent
 
 
 def _counts(
@@ -66,7 +66,7 @@ def _counts(
 
 def _check_voices(
     place: Place,
-    counted: Sequence[Evidence],
+    counted: Sequence[Sequence[Evidence]],
     heard: set[str],
     dissent: Sequence[Dissent],
     refused: Sequence[VerifyError],
@@ -76,7 +76,7 @@ def _check_voices(
     lines = [*(f"dissent: {each}" for each in dissent), *(f"not counted: {each}" for each in refused)]
     details = "\n".join([*lines, *(f"not counted: {each.file}: {each.reason}" for each in place.ignored)])
     if len(counted) < policy.rebuilds.threshold:
-        agree = ", ".join(each.operator for each in counted) or "nobody"
+        agree = ", ".join(map(_voice, counted)) or "nobody"
         raise ThresholdError(
             f"{place.path}: {agree} of {', '.join(policy.rebuilds.operators)} agree: "
             f"{len(counted)} of {policy.rebuilds.threshold} that the policy asks for"
@@ -90,6 +90,11 @@ def _check_voices(
             remedy='the policy has silence = "refuse" in [rebuilds]: a dissent may have been taken out; ask them',
             details=details,
         )
+
+
+def _voice(statements: Sequence[Evidence]) -> str:
+    keys = len({each.fingerprint for each in statements})
+    return statements[0].operator + (f" (with {keys} keys, counted once)" if keys > 1 else "")
 
 
 def _dissent(place: Place, first: Evidence, voice: Evidence) -> Dissent:

@@ -179,8 +179,9 @@ def _sign_release(project: Project, report: Progress) -> None:
 
 
 def _say_signed(project: Project, report: Progress, signed: Signed) -> None:
-    for path in signed.written:
-        report.note(f"{path.relative_to(project.root)} written")
+    for folder in sorted({path.parent for path in signed.written}):
+        names = ", ".join(sorted(path.name for path in signed.written if path.parent == folder))
+        report.note(f"{folder.relative_to(project.root)}: {names} written")
     if not signed.written:
         report.note(f"{len(signed.same)} files are there already")
 

@@ -52,15 +52,9 @@ def statement(project: Project, component: Component, record: BuildRecord) -> Js
 
 
 def subjects(record: BuildRecord) -> list[Json]:
-    """Every output by its path; a folder by the SHA-256 of its normalised tar. ``size`` counts the bytes that are hashed."""
-    return [
-        {
-            "name": output.path,
-            "digest": {"sha256": sha256_hex(output.sha256)},
-            "annotations": {"kind": output.kind, "size": output.size},
-        }
-        for output in sorted(record.outputs, key=lambda output: output.path)
-    ]
+    """Every output by its path; a folder by the SHA-256 of its normalised tar."""
+    outputs = sorted(record.outputs, key=lambda output: output.path)
+    return [{"name": output.path, "digest": {"sha256": sha256_hex(output.sha256)}} for output in outputs]
 
 
 # -- build definition ---------------------------------------------------------------------------------------------
@@ -80,9 +74,14 @@ def _external(component: Component) -> Json:
 
 
 def _internal(record: BuildRecord) -> Json:
+    """How it was run, and what the subjects are: ``size`` counts the bytes that are hashed."""
     return {
         "conditions": {**dataclasses.asdict(record.conditions), "enforced": list(record.conditions.enforced)},
         "steps": [{"argv": list(step.argv), "cwd": step.cwd, "env": dict(step.env)} for step in record.steps],
+        "outputs": [
+            {"path": output.path, "kind": output.kind, "size": output.size}
+            for output in sorted(record.outputs, key=lambda output: output.path)
+        ],
     }
 
 

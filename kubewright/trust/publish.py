@@ -34,10 +34,8 @@ SBOMS: Mapping[str, tuple[str, str]] = {"sbom.cdx.json": ("cyclonedx", CYCLONEDX
 
 def sboms(project: Project, component: Component, found: BuildRecord) -> Mapping[str, bytes]:
     """File name -> document: the SBOMs and ATTRIBUTION."""
-    try:
-        from kubewright.sbom.write import make
-    except ModuleNotFoundError:  # TODO until kubewright.sbom is complete
-        return {}
+    from kubewright.sbom.write import make
+
     return make(project, component, found)
 
 

@@ -23,7 +23,7 @@ from kubewright.verify.statement import PROVENANCE, TYPE
 ME = "ci@example.org"
 STATEMENT: dict[str, Any] = {
     "_type": TYPE,
-    "subject": [{"name": "runc", "digest": {"sha256": "ab" * 32}, "annotations": {"kind": "program", "size": 3}}],
+    "subject": [{"name": "runc", "digest": {"sha256": "ab" * 32}}],
     "predicateType": PROVENANCE,
     "predicate": {"buildDefinition": {}},
 }

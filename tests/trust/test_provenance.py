@@ -18,6 +18,7 @@ from kubewright.model.lockfile import Lock, LockedBuilder, LockedComponent, dump
 from kubewright.model.schema import Problem
 from kubewright.project import Project
 from kubewright.trust import provenance
+from kubewright.verify.provenance import LockParts, read_provenance
 from kubewright.verify.statement import PROVENANCE, parse_statement
 
 COMMIT = "c0" * 20
@@ -45,9 +46,11 @@ def test_it_reads_back_strictly(made: ProjectBuilder) -> None:
     parsed = parse_statement(canonical_json(said))
     assert (parsed.predicate_type, parsed.predicate) == (PROVENANCE, said["predicate"])
     assert parsed.digests() == made.record("runc").digests()
-    assert [(each.name, each.kind, each.size) for each in parsed.subjects] == [
-        ("runc", "program", len("runc linux/amd64 runc"))
-    ]
+    found = read_provenance(parsed, "it")
+    outputs = [(each.path, each.kind, each.size) for each in found.definition.internal.outputs]
+    assert outputs == [("runc", "program", len("runc linux/amd64 runc"))]
+    lock = made.project().lock
+    assert found.external.lock == LockParts(lock.components["runc"], lock.builders["go"])
 
 
 def test_every_input_is_there_once(made: ProjectBuilder) -> None:
@@ -115,7 +118,9 @@ def test_trees_and_archives_and_packages(tmp_path: Path) -> None:
     assert packages["gcc_12-1_amd64"]["uri"] == "pkg:deb/debian/gcc@12-1?arch=amd64&distro=bookworm"
     root = made.project().lock.builders["cgo"].root
     assert inputs(said, "root")["cgo"]["digest"] == {"kubewrightTree1": root.removeprefix("sha256:")}
-    assert [each["annotations"]["kind"] for each in said["subject"]] == ["tree", "program"]
+    outputs = said["predicate"]["buildDefinition"]["internalParameters"]["outputs"]
+    assert [(each["path"], each["kind"]) for each in outputs] == [("share", "tree"), ("x", "program")]
+    read_provenance(parse_statement(canonical_json(said)), "it")
 
 
 def test_it_is_enough_to_build_again(made: ProjectBuilder, tmp_path: Path) -> None:

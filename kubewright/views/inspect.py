@@ -67,7 +67,7 @@ def as_text(found: list[Said]) -> str:
     for each in found:
         groups.setdefault(each.about or ("unreadable" if each.problem else "other statements"), []).append(each)
     blocks = [f"{about}\n{indented(_group(said))}" for about, said in sorted(groups.items())]
-    return "\n\n".join([*blocks, WARNING]) + "\n"
+    return _plain("\n\n".join([*blocks, WARNING])) + "\n"
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -157,6 +157,11 @@ def _inner(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 # -- showing ------------------------------------------------------------------------------------------------------
 
 
+def _plain(text: str) -> str:
+    """Whoever wrote the bundle does not get to move the terminal's cursor, or to turn text around."""
+    return "".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text)
+
+
 def _group(said: list[Said]) -> str:
     return "\n".join([*map(_one, said), *_contested(said)])
 
@@ -165,7 +170,7 @@ def _one(said: Said) -> str:
     if said.problem:
         return f"{said.file}\n  cannot be read: {said.problem}"
     subjects = "\n".join(f"{name}  {digest}" for name, digest in said.subjects.items())
-    facts = labelled([("signed by", said.signer), *said.facts.items(), ("says of", subjects)], "  ")
+    facts = labelled([("names key", said.signer), *said.facts.items(), ("says of", subjects)], "  ")
     return f"{said.kind}  {said.file}\n{facts}"
 
 

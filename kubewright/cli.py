@@ -26,6 +26,7 @@ Examples:
   kubewright why artifacts/renamed-file     the same for a file, by its SHA-256
   kubewright status                         what is locked, built, reproduced, accepted
   kubewright plan etcd                      every step and input of a build, without building
+  kubewright verify artifacts --policy P    who signed what, and whether your policy is satisfied
   kubewright diff RELEASE-41 RELEASE-42     what changed: sources, modules, licences, outputs
   kubewright recipe check recipes/etcd      what is wrong with a recipe, and where
 
@@ -248,6 +249,91 @@ def inspect(path: Path, as_json: bool) -> None:
 
     found = view.inspect(path)
     click.echo(to_json(view.as_data(found)) if as_json else view.as_text(found), nl=as_json)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What you trust.")
+@click.option("--explain", is_flag=True, help="Say which rule was satisfied by which statement.")
+@click.option("--copy-to", type=click.Path(path_type=Path), metavar="DIR", help="Write the very bytes that were verified.")
+@click.option(
+    "--attestations", type=click.Path(path_type=Path), metavar="DIR", help="Where the statements are, if not above PATH."
+)
+@click.option("--release", type=click.Path(path_type=Path), metavar="DIR", help="Where the release is, if not above PATH.")
+@_json
+def verify(
+    path: Path,
+    policy: Path,
+    explain: bool,
+    copy_to: Path | None,
+    attestations: Path | None,
+    release: Path | None,
+    as_json: bool,
+) -> None:
+    """Verify a signed set, a component of it or one file.
+
+    Under a policy of your own (docs/policy.md), with no network. Refusals have exit codes 60 to 99, one for each kind
+    (docs/errors.md); nothing is written before everything has passed.
+
+    \b
+    kubewright verify artifacts --policy site.toml
+    kubewright verify artifacts/etcd --policy site.toml --explain
+    kubewright verify ./etcd --policy site.toml --attestations S/attestations --release S/release
+    kubewright verify /mnt/usb/artifacts --policy site.toml --copy-to /srv/verified
+    """
+    from kubewright.verify import command
+
+    text = command.verify(command.Arguments(path, policy, attestations, release, copy_to, as_json, explain))
+    click.echo(text, nl=False)
+
+
+@cli.group()
+def policy() -> None:
+    """Write and check policies (docs/policy.md)."""
+
+
+@policy.command("new")
+@click.option("--key", "keys", multiple=True, required=True, metavar="OPERATOR=FILE", help="A public key; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it; default: standard output.")
+@click.pass_context
+def new_policy(context: click.Context, keys: tuple[str, ...], out: Path | None) -> None:
+    """A commented policy that trusts given keys and the current lock.
+
+    \b
+    kubewright policy new --key site=site.pub --key second=second.pub --out site.toml
+    """
+    from kubewright.files.digest import sha256_file
+    from kubewright.trust.keys import load_public
+    from kubewright.verify.newpolicy import new_policy as text_of
+    from kubewright.verify.policy import parse_policy
+
+    pairs = [each.partition("=") for each in keys]
+    if not all(file for _, _, file in pairs):
+        raise UsageError(f"--key {keys[0]} is not OPERATOR=FILE", remedy="such as --key site=site.pub")
+    lock = _project(context).root / "lockfile.toml"
+    text = text_of([(name, load_public(Path(file))) for name, _, file in pairs], sha256_file(lock))
+    parse_policy(text, str(out or "policy"))  # what is wrong with names and keys is said before anything is written
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise UsageError(f"{out} exists", remedy="choose another name, or edit the one that is there") from None
+    click.echo(f"{out} written; read it, and keep it where only you can write")
+
+
+@policy.command("check")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+def check_policy(path: Path) -> None:
+    """Say everything that is wrong with a policy: file and line, key, remedy."""
+    from kubewright.verify.policy import load_policy
+
+    found = load_policy(path)
+    operators = sorted({each.operator for each in found.keys})
+    rebuilds = f"{found.rebuilds.threshold} of {len(found.rebuilds.operators)} have to agree"
+    click.echo(f"{path}: nothing to say; {len(found.keys)} keys of {', '.join(operators)}, {rebuilds}")
 
 
 @cli.command()

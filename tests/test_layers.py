@@ -17,6 +17,7 @@ LAYERS = [
     "files",
     "model",
     "verify",
+    "pyz",
     "keys",
     "store",
     "report",

@@ -83,9 +83,15 @@ def licence_of_copyright(text: str) -> str:
     paragraphs = [HeaderParser().parsestr(part) for part in re.split(r"\n[ \t]*\n", text)]
     if not paragraphs or "copyright-format/1.0" not in (paragraphs[0].get("Format") or ""):
         return ""
-    names = {(each.get("License") or "").split("\n")[0].strip() for each in paragraphs if each.get("Files")}
+    of_code = [each for each in paragraphs if not _packaging(each.get("Files") or "debian/*")]
+    names = {(each.get("License") or "").split("\n")[0].strip() for each in of_code}
     found = {expression for name in names for expression in [_expression(name)]}
     return "" if not found or "" in found else " AND ".join(sorted(found))
+
+
+def _packaging(files: str) -> bool:
+    """Whether a paragraph is about the packaging alone, of which nothing is linked."""
+    return all(pattern.startswith("debian/") for pattern in files.split())
 
 
 def _expression(short_names: str) -> str:

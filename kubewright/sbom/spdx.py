@@ -93,7 +93,7 @@ def _ingredient(each: Ingredient) -> Json:
     found |= {"primaryPackagePurpose": "APPLICATION" if each.kind == "component" else "LIBRARY", **_purl(each.purl)}
     if each.sha256:
         found["checksums"] = [{"algorithm": "SHA256", "checksumValue": each.sha256}]
-    if each.git and each.commit:
+    if each.git.startswith("https://") and each.commit:
         found["downloadLocation"] = f"git+{each.git}@{each.commit}"
     return found
 

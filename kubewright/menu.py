@@ -65,6 +65,12 @@ Asks origins and the Go checksum database, runs nothing of what it fetches. Writ
 
 Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
     "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
+    "verifier": """write the stand-alone verifier: one file for any Python from 3.10 on, nothing to install
+
+    ./doit verifier
+    python3 -I dist/kubewright-verify.pyz artifacts --policy site.toml
+
+The same sources give the same bytes. Give its SHA-256 to whoever verifies, over another channel (docs/security.md).""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
 }
 

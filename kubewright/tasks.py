@@ -41,6 +41,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield _single("gc", project, _gc, exclusive=True)
     yield _single("test", project, _test)
     yield _single("generate", project, _generate)
+    yield _single("verifier", project, _verifier)
     yield _single("requirements", project, _requirements)
 
 
@@ -262,6 +263,19 @@ def _generate(project: Project, report: Progress) -> None:
 
     for path in generate(project):
         report.note(f"{path} written")
+
+
+def _verifier(project: Project, report: Progress) -> None:
+    from kubewright import pyz
+    from kubewright.files.digest import sha256_bytes, sha256_hex
+    from kubewright.store import replace_file
+
+    data = pyz.build()
+    path = project.root / "dist" / pyz.NAME
+    path.parent.mkdir(exist_ok=True)
+    replace_file(path, data)
+    path.chmod(0o755)
+    report.note(f"{path.relative_to(project.root)}  sha256 {sha256_hex(sha256_bytes(data))}")
 
 
 def _requirements(project: Project, report: Progress) -> None:

@@ -8,6 +8,7 @@ its defaults: no public instance, no TUF, an identity and an issuer that have to
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from kubewright.canonical import canonical_json
 from kubewright.errors import KeylessError
+from kubewright.files.digest import sha256_file
 from kubewright.verify import strictjson
 from kubewright.verify.bundle import PAYLOAD_TYPE, parse_bundle
-from kubewright.verify.errors import CertificateError
 from kubewright.verify.statement import Statement, parse_statement
 
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
+
+TOKEN_VARIABLE = "SIGSTORE_ID_TOKEN"  # noqa: S105 - where it is, not what it is
 
 _LIMIT = 16 * 1024 * 1024
 
@@ -30,10 +33,10 @@ def load_trust(path: Path) -> ClientTrustConfig:
     """The trust configuration in ``path``. Raises KeylessError."""
     from sigstore.models import ClientTrustConfig
 
+    data = _read(path)
     try:
-        with path.open("rb") as file:
-            return ClientTrustConfig.from_json(file.read(_LIMIT).decode())
-    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
+        return ClientTrustConfig.from_json(data.decode())
+    except ValueError as error:  # of which pydantic's errors are some
         raise KeylessError(
             f"{path} is no trust configuration: {_first_line(error)}",
             remedy="name a Sigstore client trust configuration (application/vnd.dev.sigstore.clienttrustconfig.v0.1+json)",
@@ -71,13 +74,43 @@ def verify_statement(data: bytes, trust: ClientTrustConfig, identity: str, issue
     return parse_statement(payload, name)
 
 
-def is_keyless(data: bytes, name: str = "bundle") -> bool:
-    """Whether a bundle has a certificate where ours have a key. Raises BundleError for what is no bundle."""
+def verify_file(path: Path, artifact: Path | None, trust: ClientTrustConfig, identity: str, issuer: str) -> Statement:
+    """The same for a file; KeylessError also when the statement is not about the bytes of ``artifact``."""
+    said = verify_statement(_read(path), trust, identity, issuer, path.name)
+    if artifact is not None and not artifact.is_file():
+        raise KeylessError(f"{artifact} is no file", remedy="name the file that the statement is to be about")
+    if artifact is not None and sha256_file(artifact) not in said.digests().values():
+        raise KeylessError(
+            f"{path.name} says nothing about {artifact}", remedy="it is not the file that was signed, or was changed"
+        )
+    return said
+
+
+def statement_of(path: Path) -> dict[str, Any]:
+    """The statement in ``path``: a bundle signed with a key, or the statement itself. Raises VerifyError when it is neither."""
+    data = _read(path)
+    parsed = strictjson.loads(data, strictjson.STATEMENT, path.name)
+    if isinstance(parsed, dict) and "dsseEnvelope" in parsed:
+        data = parse_bundle(data, path.name).payload
+    parse_statement(data, path.name)
+    statement: dict[str, Any] = json.loads(data)
+    return statement
+
+
+def token(path: Path | None) -> str:
+    """The OIDC identity token from a file, or from SIGSTORE_ID_TOKEN. Raises KeylessError without any."""
+    found = os.environ.get(TOKEN_VARIABLE, "") if path is None else _read(path).decode("ascii", "replace")
+    if not found.strip():
+        raise KeylessError("there is no identity token", remedy=f"set {TOKEN_VARIABLE}, or name a file with --token-file")
+    return found.strip()
+
+
+def _read(path: Path) -> bytes:
     try:
-        parse_bundle(data, name)
-    except CertificateError:
-        return True
-    return False
+        with path.open("rb") as file:
+            return file.read(_LIMIT)
+    except OSError as error:
+        raise KeylessError(f"cannot read {path}: {error.strerror}", remedy="name a file that is there") from error
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -13,9 +15,11 @@ from typing import Any
 
 import instance
 import pytest
+from signers import new_key
 
 from kubewright.errors import KeylessError, KubewrightError
 from kubewright.trust import keyless
+from kubewright.trust.sign import sign_statement
 from kubewright.verify.bundle import parse_bundle
 from kubewright.verify.errors import CertificateError, DuplicateKeyError
 from kubewright.verify.statement import PROVENANCE, TYPE
@@ -55,7 +59,6 @@ def verify(data: bytes, trust_file: Path, identity: str = ME, issuer: str = inst
 
 def test_what_was_signed_is_what_is_read(signed: bytes, trust_file: Path) -> None:
     assert verify(signed, trust_file).digests() == {"runc": "sha256:" + "ab" * 32}
-    assert keyless.is_keyless(signed)
 
 
 def test_the_log_has_proof_and_the_authority_a_time(signed: bytes) -> None:
@@ -151,6 +154,33 @@ def test_a_service_that_is_gone(tmp_path: Path) -> None:
         (tmp_path / "trust.json").write_text(json.dumps(gone.trust_config()))
     with pytest.raises(KeylessError, match="signing"):
         keyless.sign_statement(STATEMENT, keyless.load_trust(tmp_path / "trust.json"), instance.token(ME))
+
+
+def test_the_commands(signed: bytes, sigstore: instance.Instance, trust_file: Path, tmp_path: Path) -> None:
+    """A statement that a key has signed is signed by an identity as well, and verified with an artifact."""
+    site = new_key(tmp_path / "keys", "site")
+    (tmp_path / "artifact").write_bytes(b"built")
+    digest = hashlib.sha256(b"built").hexdigest()
+    about = {**STATEMENT, "subject": [{"name": "built", "digest": {"sha256": digest}}]}
+    (tmp_path / "key.sigstore.json").write_bytes(sign_statement(about, site))
+
+    def run(*words: object, token: str = "") -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "SIGSTORE_ID_TOKEN": token}
+        command = [sys.executable, "-m", "kubewright.cli", "keyless", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    arguments = ("sign", "key.sigstore.json", "--trust", trust_file, "--out", "identity.sigstore.json")
+    assert run(*arguments).returncode == KeylessError.exit_code  # nobody
+    assert run(*arguments, token=instance.token(ME)).returncode == 0
+    who = ("--trust", trust_file, "--identity", ME, "--issuer", instance.ISSUER)
+    good = run("verify", "identity.sigstore.json", "artifact", *who)
+    assert (good.returncode, f"sha256:{digest}" in good.stdout, ME in good.stdout) == (0, True, True)
+    (tmp_path / "artifact").write_bytes(b"changed")
+    assert run("verify", "identity.sigstore.json", "artifact", *who).returncode == KeylessError.exit_code
+    assert run("verify", "identity.sigstore.json", *who).returncode == 0
+    (tmp_path / "statement.json").write_text(json.dumps(about))
+    again = ("sign", "statement.json", "--trust", trust_file, "--out", "second.sigstore.json")
+    assert run(*again, token=instance.token(ME)).returncode == 0
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"mediaType": "x"}', "\xff"])

@@ -360,6 +360,56 @@ def diff(old: Path, new: Path, exit_code: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@cli.group()
+def keyless() -> None:
+    """Sign and verify with an identity (OIDC) instead of a key, through a Sigstore instance (docs/trust.md)."""
+
+
+_trust = click.option(
+    "--trust", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The instance's client trust configuration."
+)
+
+
+@keyless.command("sign")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+@_trust
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the bundle goes.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Default: SIGSTORE_ID_TOKEN.")
+def sign_keyless(path: Path, trust: Path, out: Path, token_file: Path | None) -> None:
+    """Sign the statement in FILE (one of our bundles, or JSON) as the identity in an OIDC token.
+
+    \b
+    kubewright keyless sign provenance.0123456789abcdef.sigstore.json --trust site-sigstore.json --out identity.sigstore.json
+    """
+    from kubewright.store import replace_file
+    from kubewright.trust import keyless as signing
+
+    config, token = signing.load_trust(trust), signing.token(token_file)
+    replace_file(out, signing.sign_statement(signing.statement_of(path), config, token))
+    click.echo(f"{out} written")
+
+
+@keyless.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("artifact", type=click.Path(path_type=Path), required=False)
+@_trust
+@click.option("--identity", required=True, metavar="NAME", help="Who has to have signed: an e-mail address or a URI.")
+@click.option("--issuer", required=True, metavar="URL", help="Who has to have vouched for that identity.")
+def verify_keyless(bundle: Path, artifact: Path | None, trust: Path, identity: str, issuer: str) -> None:
+    """Verify a keyless BUNDLE, and that it speaks of ARTIFACT. No network.
+
+    \b
+    kubewright keyless verify identity.sigstore.json runc --trust site-sigstore.json \\
+        --identity ci@example.org --issuer https://issuer.example.org
+    """
+    from kubewright.trust import keyless as signing
+
+    said = signing.verify_file(bundle, artifact, signing.load_trust(trust), identity, issuer)
+    for name, digest in said.digests().items():
+        click.echo(f"{digest}  {name}")
+    click.echo(f"verified: {said.predicate_type}, signed by {identity}" + (f", speaks of {artifact}" if artifact else ""))
+
+
 # -- recipes ------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubewright.canonical import canonical_digest
 from kubewright.sbom import purl
-from kubewright.sbom.facts import Facts, Ingredient, OutputFacts, Unused
+from kubewright.sbom.facts import Facts, Ingredient, OutputFacts
 from kubewright.sbom.licences import Licence
 
 Json = dict[str, Any]
@@ -31,9 +31,11 @@ def document(facts: Facts) -> Json:
             "tools": {"components": [{"type": "application", "name": "kubewright", "version": facts.tool}]},
             "component": _subject(facts),
         },
-        "components": [*map(_ingredient, facts.ingredients), *map(_unused, facts.unused)],
+        "components": [*map(_ingredient, facts.ingredients)],
         "dependencies": [*_dependencies(facts)],
         "compositions": [*_compositions(facts)],
+        # no components of scope "excluded": scanners take those for what is there
+        "properties": _properties(("locked-not-linked", f"{e.path} {e.version} {e.h1}") for e in facts.unused),
     }
     return {**bom, "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, canonical_digest(bom))}"}
 
@@ -113,19 +115,6 @@ def _pedigree(each: Ingredient) -> Json:
 
 def _licences(licence: Licence) -> list[Json]:
     return [{"expression": licence.expression, "acknowledgement": "declared"}]
-
-
-def _unused(each: Unused) -> Json:
-    """In the lock and in no output: ``excluded``, and without licences, since nothing of it is given to anybody."""
-    return {
-        "type": "library",
-        "bom-ref": f"locked:{each.path}@{each.version}",
-        "name": each.path,
-        "version": each.version,
-        "purl": purl.golang(each.path, each.version),
-        "scope": "excluded",
-        "properties": _properties([("kind", "locked and not linked"), ("h1", each.h1)]),
-    }
 
 
 def _dependencies(facts: Facts) -> Iterator[Json]:

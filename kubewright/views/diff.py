@@ -124,7 +124,7 @@ def _parts(attestations: Path) -> Iterator[tuple[Key, Mapping[str, Part]]]:
         name, platform = path.parts[-4], path.parts[-2].replace("-", "/", 1)
         document = strictjson.loads(path.read_bytes(), strictjson.STATEMENT, str(path))
         components = document.get("components") if isinstance(document, dict) else None
-        linked = [each for each in components or () if isinstance(each, dict) and each.get("scope") != "excluded"]
+        linked = [each for each in components or () if isinstance(each, dict)]
         yield (name, platform), _grouped((str(each.get("name")), str(each.get("version")), _licence(each)) for each in linked)
 
 

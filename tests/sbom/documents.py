@@ -34,10 +34,11 @@ def check_spdx(data: bytes) -> Json:
     return document
 
 
-def parts(document: Json, scope: str = "required") -> dict[str, Json]:
+def parts(document: Json) -> dict[str, Json]:
     """Components of a CycloneDX document by name."""
-    return {each["name"]: each for each in document["components"] if each["scope"] == scope}
+    return {each["name"]: each for each in document["components"]}
 
 
 def properties(component: Json, name: str) -> list[str]:
+    """Values of a property of ours, of a component or of the document."""
     return [each["value"] for each in component["properties"] if each["name"] == f"kubewright:{name}"]

@@ -59,9 +59,9 @@ def test_cyclonedx(built: Built) -> None:
 
 def test_what_is_locked_and_not_linked_is_listed_as_such(built: Built) -> None:
     files = made(built)
-    spare = parts(check_cyclonedx(files["sbom.cdx.json"]), "excluded")
-    assert set(spare) == {"example.org/spare"}
-    assert "licenses" not in spare["example.org/spare"]
+    document = check_cyclonedx(files["sbom.cdx.json"])
+    assert properties(document, "locked-not-linked") == [f"example.org/spare v0.1.0 {h1('spare')}"]
+    assert "example.org/spare" not in parts(document)
     comments = [each["comment"] for each in check_spdx(files["sbom.spdx.json"])["annotations"]]
     assert comments == [f"locked and not linked: example.org/spare v0.1.0 {h1('spare')}"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from kubewright.errors import RecipeError, SequenceError
+from kubewright.errors import LockOutdatedError, RecipeError, SequenceError
 from kubewright.files.digest import sha256_bytes, sha256_hex
 from kubewright.model import tomlfile
 from kubewright.model.digestsfile import FILE as DIGESTS
@@ -43,7 +43,10 @@ def load_sequence(root: Path) -> int:
 
 
 def contents(project: Project) -> dict[str, bytes]:
-    """The files that a release binds, as they are."""
+    """The files that a release binds, as they are. Raises LockOutdatedError when one is not there."""
+    for name, task in ((LOCK, "lock"), (DIGESTS, "accept")):
+        if not (project.root / name).is_file():
+            raise LockOutdatedError(f"there is no {name} in {project.root}: nothing to release", remedy=f"./doit {task}")
     return {name: (project.root / name).read_bytes() for name in (DIGESTS, LOCK)}
 
 
@@ -69,14 +72,18 @@ def sign_release(project: Project, key: SigningKey) -> Signed:
     made = statement(project, files)
     directory = release_directory(project)
     path = directory / bundle_name("release", key.key_id)
-    _check_sequence(path, made)
+    for before in sorted({path, *directory.glob(bundle_name("release", "*"))}):
+        _check_sequence(before, made, own=before == path)
     return put_all({**{directory / name: data for name, data in files.items()}, path: sign_statement(made, key)})
 
 
-def _check_sequence(path: Path, made: dict[str, Any]) -> None:
-    """Refuse a number that this key has used for other content, or that is below the last one it used."""
-    before = _signed_before(path)
-    if before is None:
+def _check_sequence(path: Path, made: dict[str, Any], *, own: bool) -> None:
+    """Refuse a number that stands for other content in the set already, or that is below one that is there.
+
+    Releases of other keys count as well: a site with a new key has not forgotten, and two operators do not sign two contents.
+    """
+    before = _signed_before(path, own=own)
+    if before is None or before.predicate_type != RELEASE:
         return
     last, sequence = before.predicate.get("sequence"), made["predicate"]["sequence"]
     if not isinstance(last, int) or sequence > last:
@@ -91,17 +98,19 @@ def _check_sequence(path: Path, made: dict[str, Any]) -> None:
     if changed or before.predicate.get("components") != made["predicate"]["components"]:
         what = " and ".join(changed) or "a build key"
         raise SequenceError(
-            f"{what} changed since release {sequence} was signed",
+            f"{what} changed since release {sequence} was signed ({path.name})",
             remedy=f"set sequence = {sequence + 1} in {FILE}, and commit it",
         )
 
 
-def _signed_before(path: Path) -> Statement | None:
+def _signed_before(path: Path, *, own: bool) -> Statement | None:
     try:
         return parse_statement(parse_bundle(path.read_bytes(), path.name).payload, path.name)
     except FileNotFoundError:
         return None
     except VerifyError as error:
+        if not own:
+            return None
         raise SequenceError(
             f"{path} cannot be read, so what was signed last is not known: {error.message}",
             remedy="bring it back from where it was published, or remove it if it never was",

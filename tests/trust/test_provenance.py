@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema
 import pytest
 from project_builder import CGO_BUILDER, PLATFORM, ProjectBuilder, h1, hexadecimal
 
@@ -18,7 +20,7 @@ from kubewright.model.lockfile import Lock, LockedBuilder, LockedComponent, dump
 from kubewright.model.schema import Problem
 from kubewright.project import Project
 from kubewright.trust import provenance
-from kubewright.verify.provenance import LockParts, read_provenance
+from kubewright.verify.provenance import InputKind, LockParts, read_provenance
 from kubewright.verify.statement import PROVENANCE, parse_statement
 
 COMMIT = "c0" * 20
@@ -159,8 +161,19 @@ def test_a_record_of_other_inputs_is_refused(made: ProjectBuilder) -> None:
 
 
 def test_our_own_schema_describes_it(made: ProjectBuilder) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = Path(__file__).parents[2] / "schemas" / "statement-provenance.json"
-    if not schema.exists():
-        pytest.skip("until the schema is there")
-    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(statement(made))
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text()))
+    validator.validate(statement(made))
+    wrong = statement(made)
+    del wrong["predicate"]["buildDefinition"]["externalParameters"]["key"]
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(wrong)
+
+
+def test_the_page_s_example_is_one(made: ProjectBuilder) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "build-type-v1.md").read_text("utf-8")
+    (example,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = read_provenance(parse_statement(example.encode()), "the example")
+    assert found.external.component == "flannel-cni"
+    kinds = set(re.findall(r"^\| `(\w+)`(?:, form `\w+`)? \|", page, re.MULTILINE))
+    assert set(get_args(InputKind)) <= kinds

@@ -95,6 +95,31 @@ def test_another_operator_signs_the_same_release(made: ProjectBuilder, key: Sign
     assert read(bundle(made, key)) == read(bundle(made, second))
 
 
+def test_a_new_key_has_not_forgotten(made: ProjectBuilder, key: SigningKey, second: SigningKey) -> None:
+    made.write("release.toml", "sequence = 2\n")
+    sign(made, key)
+    change(made)
+    with pytest.raises(SequenceError, match="changed since release 2"):
+        sign(made, second)
+    made.write("release.toml", "sequence = 1\n")
+    with pytest.raises(SequenceError, match="has been signed with 2"):
+        sign(made, second)
+
+
+def test_nobody_blocks_a_release_with_what_is_none(made: ProjectBuilder, key: SigningKey) -> None:
+    path = bundle(made, key).with_name("release.0000000000000000.sigstore.json")
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert bundle(made, key).name in sign(made, key)
+
+
+@pytest.mark.parametrize("name", ["lockfile.toml", "digests.toml"])
+def test_without_what_it_binds(made: ProjectBuilder, key: SigningKey, name: str) -> None:
+    (made.root / name).unlink()
+    with pytest.raises(LockOutdatedError, match=f"there is no {name}"):
+        sign(made, key)
+
+
 @pytest.mark.parametrize("text", ["sequence = 0\n", 'sequence = "1"\n', ""])
 def test_a_number_that_is_none(made: ProjectBuilder, key: SigningKey, text: str) -> None:
     made.write("release.toml", text)

@@ -33,7 +33,7 @@ From what is really linked, compared with the lock. `./doit sign` makes and sign
 
     kubewright key new --out site.key
     KUBEWRIGHT_SIGNING_KEY=site.key ./doit sign
-    ./doit sign:kubectl                one component
+    ./doit sign:kubectl                one component; without a name: the default stack, and what else is in artifacts/
     ./doit sign:release                lockfile.toml, digests.toml and the sequence number of release.toml
 
 Into artifacts/attestations/ and artifacts/release/. What is signed already with the same content is not written again.

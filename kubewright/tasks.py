@@ -21,6 +21,7 @@ from kubewright.report import Progress
 from kubewright.store import writing
 
 if TYPE_CHECKING:
+    from kubewright.model.recipe import Recipe
     from kubewright.trust.setfolder import Signed
 
 Task = dict[str, Any]
@@ -32,7 +33,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield from _component_tasks(project, "rebuild", _rebuild)
     yield from _component_tasks(project, "accept", _accept)
     yield from _component_tasks(project, "sbom", _sbom)
-    yield from _component_tasks(project, "sign", _sign)
+    yield from _component_tasks(project, "sign", _sign, also=_in_place)
     yield _task("sign", "release", project, _sign_release)
     yield from _component_tasks(project, "attest", _attest)
     yield from _component_tasks(project, "fetch", _fetch)
@@ -64,8 +65,9 @@ def _component_tasks(
     group: str,
     work: Callable[..., None],
     uptodate: Callable[[Project, str, str], bool] | None = None,
+    also: Callable[[Project, Recipe, str], bool] | None = None,
 ) -> Iterator[Task]:
-    """``GROUP:NAME`` for the default stack, and tasks outside the group for other components and platforms."""
+    """``GROUP:NAME`` for the default stack and what ``also`` names; tasks outside the group for the rest."""
     yield {"basename": group, "name": None, "doc": doc(group)}
     stack = set(project.default_stack.components) if project.stacks else set()
     default = project.settings.platform
@@ -73,7 +75,7 @@ def _component_tasks(
         for platform in recipe.platforms:
             name = recipe.name if platform == default else f"{recipe.name}@{platform.replace('/', '-')}"
             task = _task(group, name, project, partial(work, name=recipe.name, platform=platform))
-            if recipe.name not in stack or platform != default:
+            if (recipe.name not in stack or platform != default) and not (also and also(project, recipe, platform)):
                 task = {**task, "basename": f"{group}:{name}"}
                 del task["name"]
             if uptodate is not None:
@@ -145,6 +147,11 @@ def _build(project: Project, report: Progress, name: str, platform: str) -> None
     directory = artifact_directory(project, component).relative_to(project.root)
     for output in record.outputs:
         report.note(f"{directory / output.path}  {output.sha256.removeprefix('sha256:')[:16]}  {output.size / 1e6:.1f} MB")
+
+
+def _in_place(project: Project, recipe: Recipe, platform: str) -> bool:
+    """Whether artifacts/ has the component: a set is signed as a whole."""
+    return (project.root / "artifacts" / recipe.name / recipe.version / platform.replace("/", "-")).is_dir()
 
 
 def _rebuild(project: Project, report: Progress, name: str, platform: str) -> None:

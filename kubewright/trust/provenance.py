@@ -198,13 +198,18 @@ def _run(record: BuildRecord) -> Json:
             "version": {"kubewright": record.kubewright},
         },
         "metadata": {
-            "invocationId": f"urn:kubewright:record:{canonical_digest(dataclasses.asdict(record))}",
+            "invocationId": invocation(record),
             "startedOn": _time(record.started),
             "finishedOn": _time(record.started + record.seconds),
             "kubewright_smoked": record.smoked,
         },
         "byproducts": [{"name": "log", "digest": {"sha256": sha256_hex(record.log)}, "mediaType": "text/plain"}],
     }
+
+
+def invocation(record: BuildRecord) -> str:
+    """A URN for one run: the digest that the store has its record under."""
+    return f"urn:kubewright:record:{canonical_digest(dataclasses.asdict(record))}"
 
 
 def _time(seconds: float) -> str:

@@ -93,22 +93,37 @@ def attest(project: Project, component: Component, key: SigningKey, progress: Pr
     """Sign the provenance of this machine's own build of ``component``, whatever it gave.
 
     That is its newest rebuild here, or its first build where it has not been built again. The statement is written also when it
-    disagrees with others in the set, which then raises DissentError. Raises BuildError when there is no build.
+    disagrees with others in the set, which then raises DissentError. Raises BuildError when there is no build, or only one that
+    somebody else has signed.
     """
     found = own_build(project, component)
     directory = attestation_directory(project, component)
     path = directory / bundle_name("provenance", key.key_id)
     before = _check_own(path, component, found)
+    others = [(other, said) for other, said in statements(directory) if other != path and _key(said) == found.key]
+    _check_independent(component, found, others)
     if before is not None and _key(before) == found.key:
         progress.note(f"this key has signed a build with these digests already: {path.relative_to(project.root)}")
     elif put(path, sign_statement(provenance.statement(project, component, found), key)):
         progress.note(f"{path.relative_to(project.root)} written")
-    others = [(other, said) for other, said in statements(directory) if other != path and _key(said) == found.key]
     differing = [(other, said) for other, said in others if said.digests() != found.digests()]
     if differing:
         raise _dissent(component, found, differing, path)
     progress.note(f"{len(others)} other statement{'s' * (len(others) != 1)} here about the same inputs, all with these digests")
     return path
+
+
+def _check_independent(component: Component, found: BuildRecord, others: list[tuple[Path, Statement]]) -> None:
+    """Two signatures under one build are one build, however many operators share its store."""
+    same = provenance.invocation(found)
+    for other, said in others:
+        run = said.predicate.get("runDetails")
+        metadata = run.get("metadata") if isinstance(run, dict) else None
+        if isinstance(metadata, dict) and metadata.get("invocationId") == same:
+            raise BuildError(
+                f"{component.label}: {other.name} is about this very build, and a rebuilder attests one of their own",
+                remedy=f"./doit rebuild:{component.name}, then attest it",
+            )
 
 
 def own_build(project: Project, component: Component) -> BuildRecord:

@@ -235,6 +235,16 @@ def test_the_first_builder_s_key_cannot_hide_its_own_dissent(made: ProjectBuilde
     assert contents(folder(made)) == before
 
 
+def test_somebody_else_s_build_is_not_attested_as_one_s_own(made: ProjectBuilder, key: SigningKey, second: SigningKey) -> None:
+    sign(made, key)
+    before = contents(folder(made))
+    with pytest.raises(BuildError, match="about this very build"):
+        attested(made, second)
+    assert contents(folder(made)) == before
+    made.rebuilt(made.record("runc"))
+    assert attested(made, second).exists()
+
+
 def test_nothing_to_attest(made: ProjectBuilder, second: SigningKey) -> None:
     with pytest.raises(BuildError, match="nothing to attest"):
         attested(made, second, "containerd")

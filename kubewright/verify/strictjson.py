@@ -97,9 +97,10 @@ def _measure(text: str, limits: Limits, name: str) -> None:
     if number:
         raise JsonNumberError(f"{name}: the number {number.group()[:24]}... does not fit 64 bits", remedy=_REMEDY)
     brackets = _NO_BRACKETS.sub("", bare)
+    left = brackets
     for _ in range(limits.depth):
-        brackets = _EMPTY.sub("", brackets)  # takes one level off
-    if brackets and _depth(brackets) > limits.depth:
+        left = _EMPTY.sub("", left)  # takes one level off
+    if left and _depth(brackets) > limits.depth:
         raise JsonDepthError(f"{name}: nested deeper than {limits.depth} levels", remedy=_REMEDY)
 
 

@@ -76,7 +76,7 @@ def test_sets_compare_what_is_linked_and_its_licences(tmp_path: Path) -> None:
 def test_outputs_by_digest(tmp_path: Path) -> None:
     old = checkout(tmp_path / "old")
     new = checkout(tmp_path / "new")
-    new.accepted(new.record("runc", content="other"))
+    new.accepted(new.record("runc", content="other"), key="sha256:" + "7" * 64)
     (line,) = compare(old.root, new.root).outputs
     assert line.startswith("runc linux/amd64: runc ")
     assert " -> " in line

@@ -77,11 +77,14 @@ def verify_set(path: Path, policy: Policy, policy_file: Path, options: Options |
     seen = load_seen(state)
     now = int(options.now())
     check_clock(now, seen)
-    with new_copy(_new_target(options.copy_to)) as copy, _opened(asked, copy) as found:
-        report = _verify(asked, found, policy, seen, options)
-        for folder in (found.artifacts, found.attestations, found.release):
-            folder.recheck()
-        remember(state, Seen(report.sequence, now))
+    try:
+        with new_copy(_new_target(options.copy_to)) as copy, _opened(asked, copy) as found:
+            report = _verify(asked, found, policy, seen, options)
+            for folder in (found.artifacts, found.attestations, found.release):
+                folder.recheck()
+            remember(state, Seen(report.sequence, now))
+    except OSError as reason:  # a disk that is full or broken, a folder that may not be written
+        raise VerifyError(f"{reason.filename or path}: {reason.strerror}", remedy="nothing was verified; try again") from reason
     return report
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from urllib.parse import unquote
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedSource
 from kubewright.verify.errors import NotLockedError, SourceRefusedError
 from kubewright.verify.facts import Signed
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import DigestSet, Input, Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What the lock says of an input: its digest, and how its uri begins (empty: it has none)."""
+
+    digest: DigestSet
+    uri: str = ""
+
 
 #: kinds that the lock pins one by one; modules are pinned by go.sum, recipe and other components by the build key
 _PINNED = ("source", "commit", "patch", "file", "package", "root")
@@ -41,19 +51,23 @@ def check_locked(provenance: Provenance, signed: Signed, name: str) -> None:
         raise NotLockedError(f"{name}: it was built under another lock than the signed one (externalParameters.lock)")
 
 
-def _check_pin(item: Input, pin: DigestSet | None, name: str) -> None:
+def _check_pin(item: Input, pin: _Pin | None, name: str) -> None:
     if pin is None:
         raise NotLockedError(
             f"{name}: the {item.label} is not in the signed lockfile.toml",
             remedy="something went into this build that nobody reviewed; build again from the signed lock",
         )
-    if item.digest != pin:
+    if item.digest != pin.digest:
         raise NotLockedError(f"{name}: the {item.label} has another digest than in the signed lockfile.toml")
+    if not item.uri.startswith(pin.uri) or bool(item.uri) != bool(pin.uri):
+        raise NotLockedError(
+            f"{name}: the {item.label} is from {item.uri or 'nowhere'}, in the signed lockfile.toml from {pin.uri}"
+        )
 
 
 def _check_toolchain(item: Input, builder: LockedBuilder, name: str) -> None:
-    if item.digest not in [DigestSet(dir_hash1=_hexadecimal(pin.h1)) for pin in builder.toolchains]:
-        raise NotLockedError(f"{name}: the {item.label} is not in the signed lockfile.toml")
+    pins = [_Pin(DigestSet(dir_hash1=_hexadecimal(pin.h1)), "pkg:golang/golang.org/toolchain@") for pin in builder.toolchains]
+    _check_pin(item, next((pin for pin in pins if pin.digest == item.digest), None), name)
 
 
 def _check_component(item: Input, platform: str, signed: Signed, name: str) -> None:
@@ -63,26 +77,35 @@ def _check_component(item: Input, platform: str, signed: Signed, name: str) -> N
         raise NotLockedError(f"{name}: the {item.label} is not the one that digests.toml lists")
 
 
-def _pins(component: LockedComponent, name: str, builder: LockedBuilder) -> Iterator[tuple[tuple[str, str], DigestSet]]:
+def _pins(component: LockedComponent, name: str, builder: LockedBuilder) -> Iterator[tuple[tuple[str, str], _Pin]]:
     for source in component.sources:
         yield ("source", source.name), _source(source)
         if source.form == "module" and source.commit:
-            yield ("commit", source.name), DigestSet(git_commit=source.commit, git_tree=source.tree)
+            yield ("commit", source.name), _Pin(_git_digest(source), _git_uri(source))
     for file in component.files:
-        yield ("patch" if file.path.startswith("patches/") else "file", file.path), DigestSet(sha256=file.sha256)
+        yield ("patch" if file.path.startswith("patches/") else "file", file.path), _Pin(DigestSet(sha256=file.sha256))
     for package in builder.packages:
         label = f"{package.name}_{package.version}_{package.architecture}"
-        yield ("package", label), DigestSet(sha256=package.sha256)
+        yield ("package", label), _Pin(DigestSet(sha256=package.sha256), f"pkg:deb/debian/{quote(package.name, safe='')}@")
     if builder.root:
-        yield ("root", name), DigestSet(tree1=builder.root.removeprefix("sha256:"))
+        yield ("root", name), _Pin(DigestSet(tree1=builder.root.removeprefix("sha256:")))
 
 
-def _source(source: LockedSource) -> DigestSet:
+def _source(source: LockedSource) -> _Pin:
     if source.form == "module":
-        return DigestSet(dir_hash1=_hexadecimal(source.h1))
+        path = quote(source.module.lower(), safe="/")  # a purl's type golang has no upper case
+        return _Pin(DigestSet(dir_hash1=_hexadecimal(source.h1)), f"pkg:golang/{path}@{quote(source.version, safe=':')}")
     if source.form == "tree":
-        return DigestSet(git_commit=source.commit, git_tree=source.tree)
-    return DigestSet(sha256=source.sha256)
+        return _Pin(_git_digest(source), _git_uri(source))
+    return _Pin(DigestSet(sha256=source.sha256), source.url)
+
+
+def _git_digest(source: LockedSource) -> DigestSet:
+    return DigestSet(git_commit=source.commit, git_tree=source.tree)
+
+
+def _git_uri(source: LockedSource) -> str:
+    return f"git+{source.git}@refs/tags/{source.tag}"
 
 
 def _hexadecimal(h1: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,36 @@ def test_no_pinned_input_can_be_left_out(made: SetBuilder, component: str, kind:
     made.sign_provenance(component, "site", change)
     with pytest.raises(errors.NotLockedError, match=kind):
         made.verify()
+
+
+@pytest.mark.parametrize(
+    ("component", "kind"), [("etcd", "source"), ("etcd", "commit"), ("runc", "source"), ("runc", "package")]
+)
+def test_an_origin_has_to_be_the_locks(made: SetBuilder, component: str, kind: str) -> None:
+    """Else a statement could name a place that the policy likes for bytes from another one."""
+
+    def change(statement: dict) -> None:
+        for each in statement["predicate"]["buildDefinition"]["resolvedDependencies"]:
+            if each["annotations"]["kubewright_kind"] == kind:
+                each["uri"] = "git+https://github.com/somebody/else@refs/tags/v1"
+
+    made.sign_provenance(component, "site", change)
+    with pytest.raises(errors.NotLockedError, match="is from git"):
+        made.verify()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_full_disk_is_said_and_leaves_nothing(made: SetBuilder, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+    try:
+        with pytest.raises(errors.VerifyError, match="No space left"):
+            made.verify(copy_to=small / "copy")
+        assert list(small.iterdir()) == []
+        assert not made.state.exists()
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_another_lock_in_the_parameters_is_refused(made: SetBuilder) -> None:

@@ -39,16 +39,17 @@ def gather(project: Project, component: Component, record: BuildRecord, progress
         key=record.key,
         source_date=record.sources[0].source_date,
         tool=__version__,
-        outputs=tuple(_outputs(component, record, found, pins)),
+        outputs=tuple(outputs_of(component, record, found, pins)),
         ingredients=tuple(known[ref] for ref in sorted(known)),
         unused=tuple(Unused(e.path, e.version, e.h1) for e in unused(project.root, component, record, pins.values())),
         texts=dict(made.texts),
     )
 
 
-def _outputs(
+def outputs_of(
     component: Component, record: BuildRecord, found: Mapping[str, Contents], pins: Mapping[LinkedModule, Pinned]
 ) -> Iterator[OutputFacts]:
+    """Each output with what it holds; ``complete`` for pure Go alone: C does not say all that is in it."""
     for output in sorted(record.outputs, key=lambda each: each.path):
         held = found[output.path]
         details = [("needs-shared-library", name) for program in held.programs for name in program.needed]

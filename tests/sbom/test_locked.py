@@ -6,6 +6,7 @@ import pytest
 from project_builder import ProjectBuilder
 
 from kubewright.sbom.errors import NotLockedError
+from kubewright.sbom.gather import outputs_of
 from kubewright.sbom.gobinary import GoProgram, LinkedModule
 from kubewright.sbom.linked import Contents, Program
 from kubewright.sbom.locked import Pinned, pinned, unused
@@ -47,3 +48,17 @@ def test_what_go_sum_has_beyond_is_unused(made: ProjectBuilder) -> None:
     used = Pinned("example.org/runc", "v1.0.0", "h1:x")
     assert [each.path for each in unused(made.root, component, found, [used])] == ["example.org/dependency"]
     assert list(unused(made.root, component, found, [used, Pinned("example.org/dependency", "v0.3.1", "")])) == []
+
+
+@pytest.mark.parametrize(
+    ("cgo", "others", "complete"),
+    [(False, 0, True), (True, 0, False), (False, 1, False)],
+    ids=["pure", "cgo", "scripts beside"],
+)
+def test_only_pure_go_is_known_to_the_last(made: ProjectBuilder, cgo: bool, others: int, complete: bool) -> None:
+    module = LinkedModule("example.org/runc", "v1.0.0", "", "../src/runc")
+    contents = {"runc": Contents((Program("", (), (), GoProgram("1.26.8", "p", module, (module,), cgo)),), others)}
+    component, found = made.project().component("runc"), made.record("runc")
+    (output,) = outputs_of(component, found, contents, pinned(component, found, contents))
+    assert output.complete is complete
+    assert "module:example.org/runc@v1.0.0" in output.contains

@@ -13,6 +13,7 @@ from pathlib import Path
 from kubewright.errors import EXIT_CODES
 from kubewright.model import reference, schema_json
 from kubewright.project import Project
+from kubewright.sbom import errors as _sbom_errors  # noqa: F401 - its classes register themselves
 from kubewright.store import replace_file
 from kubewright.verify import schemas
 from kubewright.views.status import readme_table, update_block

@@ -394,3 +394,67 @@ def test_two_releases_by_allowed_signers_have_to_be_one(made: SetBuilder) -> Non
     made.sign_release("second", sequence=8)
     with pytest.raises(errors.ReleaseError, match="different releases"):
         made.verify()
+
+
+# -- rules that others would hide ---------------------------------------------------------------------------------
+
+
+def alone(made: SetBuilder) -> None:
+    """Only the first builder speaks, so that no threshold can refuse in place of another rule."""
+    text = made.policy.read_text().replace("threshold = 2", "threshold = 1")
+    made.policy.write_text(text.replace('operators = ["site", "second"]', 'operators = ["site"]'))
+    for component in OUTPUTS:
+        made.bundle(component, "provenance", "second").unlink()
+
+
+def test_digests_toml_decides_over_provenance(made: SetBuilder) -> None:
+    alone(made)
+    assert made.verify().artifacts
+    made.sign_provenance("etcd", "site", other_bytes)
+    with pytest.raises(errors.SubjectError, match="etcd is sha256:.*, digests.toml says sha256:"):
+        made.verify()
+
+
+def test_digests_toml_of_another_build_is_refused(made: SetBuilder) -> None:
+    alone(made)
+    digests = made.release / "digests.toml"
+    key = made.provenance("etcd")["predicate"]["buildDefinition"]["externalParameters"]["key"]
+    digests.write_text(digests.read_text().replace(key, f"sha256:{hexadecimal('older build')}"))
+    made.sign_release()
+    with pytest.raises(errors.SubjectError, match="lists another build"):
+        made.verify()
+
+
+@pytest.mark.parametrize("name", ["lockfile.toml", "digests.toml"])
+def test_a_release_without_one_of_its_files_is_none(made: SetBuilder, name: str) -> None:
+    (made.release / name).unlink()
+    made.sign_release()
+    with pytest.raises(errors.ReleaseError, match=f"{name} is not there"):
+        made.verify()
+
+
+def test_a_file_beside_the_release_has_to_be_signed_with_it(made: SetBuilder) -> None:
+    (made.release / "kubewright-verify.pyz").write_bytes(b"verifier")
+    with pytest.raises(errors.ReleaseError, match="kubewright-verify.pyz is not what"):
+        made.verify()
+    subject = {"name": "kubewright-verify.pyz", "digest": {"sha256": hexadecimal("verifier")}}
+    made.sign_release(change=lambda statement: statement["subject"].append(subject))
+    assert made.verify().artifacts
+
+
+def test_a_builder_that_the_lock_does_not_have_is_refused(made: SetBuilder) -> None:
+    def change(statement: dict) -> None:
+        statement["predicate"]["buildDefinition"]["externalParameters"]["builder"] = "other"
+
+    made.sign_provenance("etcd", "site", change)
+    with pytest.raises(errors.NotLockedError, match=r"no \[builder.other\]"):
+        made.verify()
+
+
+def test_who_may_not_sign_is_named(made: SetBuilder) -> None:
+    made.bundle("etcd", "provenance", "site").unlink()
+    with pytest.raises(errors.ProvenanceError, match=r"second in .* signed its provenance, and the policy does not let them"):
+        made.verify()
+    made.bundle("etcd", "provenance", "second").unlink()
+    with pytest.raises(errors.ProvenanceError, match="there is no signed provenance"):
+        made.verify()

@@ -411,7 +411,7 @@ def test_digests_toml_decides_over_provenance(made: SetBuilder) -> None:
     alone(made)
     assert made.verify().artifacts
     made.sign_provenance("etcd", "site", other_bytes)
-    with pytest.raises(errors.SubjectError, match="etcd is sha256:.*, digests.toml says sha256:"):
+    with pytest.raises(errors.SubjectError, match=r"etcd is sha256:.*, digests.toml says sha256:"):
         made.verify()
 
 
@@ -435,7 +435,7 @@ def test_a_release_without_one_of_its_files_is_none(made: SetBuilder, name: str)
 
 def test_a_file_beside_the_release_has_to_be_signed_with_it(made: SetBuilder) -> None:
     (made.release / "kubewright-verify.pyz").write_bytes(b"verifier")
-    with pytest.raises(errors.ReleaseError, match="kubewright-verify.pyz is not what"):
+    with pytest.raises(errors.ReleaseError, match=r"kubewright-verify\.pyz is not what"):
         made.verify()
     subject = {"name": "kubewright-verify.pyz", "digest": {"sha256": hexadecimal("verifier")}}
     made.sign_release(change=lambda statement: statement["subject"].append(subject))
@@ -457,4 +457,50 @@ def test_who_may_not_sign_is_named(made: SetBuilder) -> None:
         made.verify()
     made.bundle("etcd", "provenance", "second").unlink()
     with pytest.raises(errors.ProvenanceError, match="there is no signed provenance"):
+        made.verify()
+
+
+def with_input(made: SetBuilder, kind: str, name: str, digest: str, uri: str = "") -> None:
+    item = {
+        "name": name,
+        "digest": {"sha256": digest},
+        "annotations": {"kubewright_kind": kind},
+        **({"uri": uri} if uri else {}),
+    }
+    made.sign_provenance("etcd", "site", lambda each: each["predicate"]["buildDefinition"]["resolvedDependencies"].append(item))
+
+
+def test_an_output_of_another_component_has_to_be_the_listed_one(made: SetBuilder) -> None:
+    with_input(made, "component", "runc/runc", made.digest("runc", "runc"))
+    assert made.verify().artifacts
+    with_input(made, "component", "runc/runc", hexadecimal("another runc"))
+    with pytest.raises(errors.NotLockedError, match=r"component runc/runc is not the one that digests\.toml lists"):
+        made.verify()
+
+
+@pytest.mark.parametrize("uri", ["", "pkg:npm/left-pad@1.0.0", "ftp://example.com/x"])
+def test_an_input_without_an_origin_that_a_policy_can_name_is_refused(made: SetBuilder, uri: str) -> None:
+    with_input(made, "module", "left-pad", hexadecimal("left-pad"), uri)
+    with pytest.raises(errors.SourceRefusedError, match="has no origin"):
+        made.verify()
+
+
+def test_an_input_that_is_not_locked_is_named(made: SetBuilder) -> None:
+    with_input(made, "file", "recipes/etcd/overlay.go", hexadecimal("overlay"))
+    with pytest.raises(errors.NotLockedError, match=r"file recipes/etcd/overlay\.go is not in the signed"):
+        made.verify()
+
+
+def test_a_loose_file_is_not_copied(made: SetBuilder, tmp_path: Path) -> None:
+    loose = tmp_path / "bin" / "etcd"
+    loose.parent.mkdir()
+    shutil.copy(made.output("etcd", "etcd"), loose)
+    with pytest.raises(UsageError, match="belongs to no set"):
+        made.verify(loose, attestations=made.attestations, release=made.release, copy_to=tmp_path / "copy")
+
+
+def test_an_empty_set_is_not_verified(made: SetBuilder) -> None:
+    for component in OUTPUTS:
+        shutil.rmtree(made.set / component)
+    with pytest.raises(errors.ArtifactUnknownError, match="nothing to verify"):
         made.verify()

@@ -77,7 +77,7 @@ def places(sources: Sequence[Path]) -> dict[Path, str]:
 def stage(placed: Mapping[Path, str]) -> None:
     """Bind host paths at short ones that any uid can reach, in a mount namespace of the calling thread alone.
 
-    bwrap resolves what it mounts with the rights of the uid it runs as; the store of root (/root/.cache, mode 0700) is
+    bwrap resolves what it mounts with the rights of the uid it runs as; a store below a home directory of mode 0700 is
     out of reach for an unprivileged one. Only what is named here becomes reachable, and only for that bwrap. Raises
     OSError (EPERM without CAP_SYS_ADMIN).
     """

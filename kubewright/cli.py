@@ -26,6 +26,8 @@ Examples:
   kubewright why artifacts/renamed-file     the same for a file, by its SHA-256
   kubewright status                         what is locked, built, reproduced, accepted
   kubewright plan etcd                      every step and input of a build, without building
+  kubewright verify artifacts --policy P    who signed what, and whether your policy is satisfied
+  kubewright diff RELEASE-41 RELEASE-42     what changed: sources, modules, licences, outputs
   kubewright recipe check recipes/etcd      what is wrong with a recipe, and where
 
 \b
@@ -171,6 +173,241 @@ def plan(context: click.Context, names: tuple[str, ...], platform: str | None, a
         return
     rule = "-" * 100 + "\n"
     click.echo(rule.join([*map(view.as_text, plans), *([view.summary(plans)] if len(plans) > 1 else [])]), nl=False)
+
+
+# -- trust --------------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def key() -> None:
+    """Make and show signing keys (docs/trust.md)."""
+
+
+@key.command("new")
+@click.option("--out", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Such as site.key.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted: whoever gets the file can sign.")
+def new_key(path: Path, no_passphrase: bool) -> None:
+    """Make an ECDSA P-256 key: FILE (private, mode 0600) and FILE's name with .pub (public).
+
+    The passphrase is typed twice, or taken from KUBEWRIGHT_KEY_PASSPHRASE. Nothing is ever overwritten.
+
+    \b
+    kubewright key new --out site.key
+    """
+    from kubewright.trust import keys
+    from kubewright.trust.unlock import ask_twice
+
+    keys.check_free(path)  # before somebody types a passphrase twice for nothing
+    public = keys.create(path, None if no_passphrase else ask_twice(path))
+    click.echo(f"{path} written: private, keep it; {'not encrypted' if no_passphrase else 'encrypted'}")
+    click.echo(f"{keys.public_path(path)} written: public, give it to whoever verifies")
+    _show_fingerprint(public.fingerprint)
+    click.echo("Write the fingerprint down. Who gets the public key compares it with what you say, over another channel.")
+
+
+@key.command("show")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+def show_key(path: Path) -> None:
+    """A key's fingerprint and public part. FILE: site.pub, or site.key (asks for its passphrase).
+
+    \b
+    kubewright key show site.pub
+    """
+    from kubewright.trust import keys
+    from kubewright.trust.unlock import ask
+
+    private = keys.is_private(path)
+    public = keys.load(path, lambda: ask(f"Passphrase of {path}: ")).public if private else keys.load_public(path)
+    click.echo(f"{path}: {'private' if private else 'public'} key, ECDSA P-256")
+    _show_fingerprint(public.fingerprint)
+    click.echo(public.pem, nl=False)
+
+
+def _show_fingerprint(fingerprint: str) -> None:
+    from kubewright.trust.keys import grouped
+
+    click.echo(f"fingerprint  {fingerprint}")
+    for line in grouped(fingerprint).splitlines():
+        click.echo(f"             {line}")
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@_json
+def inspect(path: Path, as_json: bool) -> None:
+    """Who says what about which digest. Believes nothing.
+
+    PATH is a bundle, a built file, a component's folder, or a whole signed set. No key is known here and no signature is
+    checked: to believe what is shown, verify it under a policy.
+
+    \b
+    kubewright inspect artifacts/etcd
+    kubewright inspect provenance.0123456789abcdef.sigstore.json --json
+    """
+    from kubewright.views import inspect as view
+    from kubewright.views.text import to_json
+
+    found = view.inspect(path)
+    click.echo(to_json(view.as_data(found)) if as_json else view.as_text(found), nl=as_json)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What you trust.")
+@click.option("--explain", is_flag=True, help="Say which rule was satisfied by which statement.")
+@click.option("--copy-to", type=click.Path(path_type=Path), metavar="DIR", help="Write the very bytes that were verified.")
+@click.option(
+    "--attestations", type=click.Path(path_type=Path), metavar="DIR", help="Where the statements are, if not above PATH."
+)
+@click.option("--release", type=click.Path(path_type=Path), metavar="DIR", help="Where the release is, if not above PATH.")
+@_json
+def verify(
+    path: Path,
+    policy: Path,
+    explain: bool,
+    copy_to: Path | None,
+    attestations: Path | None,
+    release: Path | None,
+    as_json: bool,
+) -> None:
+    """Verify a signed set, a component of it or one file.
+
+    Under a policy of your own (docs/policy.md), with no network. Refusals have exit codes 60 to 99, one for each kind
+    (docs/errors.md); nothing is written before everything has passed.
+
+    \b
+    kubewright verify artifacts --policy site.toml
+    kubewright verify artifacts/etcd --policy site.toml --explain
+    kubewright verify ./etcd --policy site.toml --attestations S/attestations --release S/release
+    kubewright verify /mnt/usb/artifacts --policy site.toml --copy-to /srv/verified
+    """
+    from kubewright.verify import command
+
+    text = command.verify(command.Arguments(path, policy, attestations, release, copy_to, as_json, explain))
+    click.echo(text, nl=False)
+
+
+@cli.group()
+def policy() -> None:
+    """Write and check policies (docs/policy.md)."""
+
+
+@policy.command("new")
+@click.option("--key", "keys", multiple=True, required=True, metavar="OPERATOR=FILE", help="A public key; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it; default: standard output.")
+@click.pass_context
+def new_policy(context: click.Context, keys: tuple[str, ...], out: Path | None) -> None:
+    """A commented policy that trusts given keys and the current lock.
+
+    \b
+    kubewright policy new --key site=site.pub --key second=second.pub --out site.toml
+    """
+    from kubewright.files.digest import sha256_file
+    from kubewright.trust.keys import load_public
+    from kubewright.verify.newpolicy import new_policy as text_of
+    from kubewright.verify.policy import parse_policy
+
+    pairs = [each.partition("=") for each in keys]
+    if not all(file for _, _, file in pairs):
+        raise UsageError(f"--key {keys[0]} is not OPERATOR=FILE", remedy="such as --key site=site.pub")
+    lock = _project(context).root / "lockfile.toml"
+    text = text_of([(name, load_public(Path(file))) for name, _, file in pairs], sha256_file(lock))
+    parse_policy(text, str(out or "policy"))  # what is wrong with names and keys is said before anything is written
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise UsageError(f"{out} exists", remedy="choose another name, or edit the one that is there") from None
+    click.echo(f"{out} written; read it, and keep it where only you can write")
+
+
+@policy.command("check")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+def check_policy(path: Path) -> None:
+    """Say everything that is wrong with a policy: file and line, key, remedy."""
+    from kubewright.verify.policy import load_policy
+
+    found = load_policy(path)
+    operators = sorted({each.operator for each in found.keys})
+    rebuilds = f"{found.rebuilds.threshold} of {len(found.rebuilds.operators)} have to agree"
+    click.echo(f"{path}: nothing to say; {len(found.keys)} keys of {', '.join(operators)}, {rebuilds}")
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="A")
+@click.argument("new", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="B")
+@click.option("--exit-code", is_flag=True, help="End with 1 when something changed.")
+@_json
+def diff(old: Path, new: Path, exit_code: bool, as_json: bool) -> None:
+    """What changed from release A to release B.
+
+    Sources, builders and packages from the lock; linked modules and licences from SBOMs; outputs from digests.toml. A and B are
+    signed sets or checkouts. No signature is checked here: verify each side under a policy first.
+
+    \b
+    kubewright diff /media/release-41 /media/release-42
+    kubewright diff ../yesterday . --json
+    """
+    from kubewright.views import diff as view
+    from kubewright.views.text import to_json
+
+    found = view.compare(old, new)
+    click.echo(to_json(found) if as_json else view.as_text(found), nl=as_json)
+    if exit_code and not found.empty:
+        raise SystemExit(1)
+
+
+@cli.group()
+def keyless() -> None:
+    """Sign and verify with an identity (OIDC) instead of a key, through a Sigstore instance (docs/trust.md)."""
+
+
+_trust = click.option(
+    "--trust", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The instance's client trust configuration."
+)
+
+
+@keyless.command("sign")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+@_trust
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the bundle goes.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Default: SIGSTORE_ID_TOKEN.")
+def sign_keyless(path: Path, trust: Path, out: Path, token_file: Path | None) -> None:
+    """Sign the statement in FILE (one of our bundles, or JSON) as the identity in an OIDC token.
+
+    \b
+    kubewright keyless sign provenance.0123456789abcdef.sigstore.json --trust site-sigstore.json --out identity.sigstore.json
+    """
+    from kubewright.store import replace_file
+    from kubewright.trust import keyless as signing
+
+    config, token = signing.load_trust(trust), signing.token(token_file)
+    replace_file(out, signing.sign_statement(signing.statement_of(path), config, token))
+    click.echo(f"{out} written")
+
+
+@keyless.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("artifact", type=click.Path(path_type=Path), required=False)
+@_trust
+@click.option("--identity", required=True, metavar="NAME", help="Who has to have signed: an e-mail address or a URI.")
+@click.option("--issuer", required=True, metavar="URL", help="Who has to have vouched for that identity.")
+def verify_keyless(bundle: Path, artifact: Path | None, trust: Path, identity: str, issuer: str) -> None:
+    """Verify a keyless BUNDLE, and that it speaks of ARTIFACT. No network.
+
+    \b
+    kubewright keyless verify identity.sigstore.json runc --trust site-sigstore.json \\
+        --identity ci@example.org --issuer https://issuer.example.org
+    """
+    from kubewright.trust import keyless as signing
+
+    said = signing.verify_file(bundle, artifact, signing.load_trust(trust), identity, issuer)
+    for name, digest in said.digests().items():
+        click.echo(f"{digest}  {name}")
+    click.echo(f"verified: {said.predicate_type}, signed by {identity}" + (f", speaks of {artifact}" if artifact else ""))
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ class Run(DoitRun):  # type: ignore[misc]  # doit has no annotations
         interrupts = Interrupts()
         previous = [(each, signal.signal(each, interrupts)) for each in (signal.SIGINT, signal.SIGTERM)]
         try:
+            _unlock(args)
             status = int(super().execute(params, args) or 0)
         except KeyboardInterrupt:
             show_error(
@@ -183,6 +184,17 @@ class Interrupts:
         self.count += 1
         if self.count != 2:
             raise KeyboardInterrupt
+
+
+def _unlock(args: list[str]) -> None:
+    """Ask for the signing key's passphrase once: before the display is on the screen, and before tasks have own processes."""
+    if any(arg.partition(":")[0] in ("sign", "attest") for arg in args):
+        from pathlib import Path
+
+        from kubewright.project import Project
+        from kubewright.trust.unlock import signing_key
+
+        signing_key(Project.find(Path.cwd()).settings)
 
 
 def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Any:

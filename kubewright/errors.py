@@ -1,12 +1,15 @@
 """Every failure a user can meet: what was wrong, why, what to do, and the exit code that says it to scripts.
 
 Each subject has a class of its own so that a caller, a test and the table in docs/errors.md can name it.
-``EXIT_CODES`` is generated from the classes; two classes never share a code.
+A class enters ``EXIT_CODES`` when it is defined, here or in the package of its subject; two never share a code.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+#: exit code -> class, for docs and for a failure that crosses a process
+EXIT_CODES: dict[int, type[KubewrightError]] = {}
 
 
 class KubewrightError(Exception):
@@ -17,6 +20,11 @@ class KubewrightError(Exception):
 
     exit_code: ClassVar[int] = 1
     title: ClassVar[str] = "failure"
+
+    def __init_subclass__(cls) -> None:
+        known = EXIT_CODES.setdefault(cls.exit_code, cls)
+        if known is not cls and "exit_code" in vars(cls):
+            raise TypeError(f"{cls.__name__} and {known.__name__} have the same exit code {cls.exit_code}")
 
     def __init__(self, message: str, *, remedy: str = "", details: str = "") -> None:
         super().__init__(message)
@@ -185,6 +193,51 @@ class StoreCorruptError(KubewrightError):
     title = "stored object damaged"
 
 
+# -- signing (what verify refuses has classes of its own: kubewright/verify/errors.py) ------------------------------
+
+
+class KeyFileError(KubewrightError):
+    """A signing key that is missing, would be overwritten, or is no ECDSA P-256 key."""
+
+    exit_code = 100
+    title = "unusable signing key"
+
+
+class KeyPermissionError(KeyFileError):
+    """A private key that others than its owner can read."""
+
+    exit_code = 101
+    title = "key file readable by others"
+
+
+class PassphraseError(KeyFileError):
+    """A passphrase that does not open the key, that is missing, or that was not typed twice alike."""
+
+    exit_code = 102
+    title = "wrong or missing passphrase"
+
+
+class SequenceError(KubewrightError):
+    """A release under a sequence number that has stood for other content, or that is lower than the one signed last."""
+
+    exit_code = 103
+    title = "release sequence used already"
+
+
+class DissentError(KubewrightError):
+    """A rebuild whose digests differ from those that somebody else has signed for the same inputs; it has been attested."""
+
+    exit_code = 104
+    title = "rebuild attested, and it disagrees"
+
+
+class KeylessError(KubewrightError):
+    """A keyless signature that could not be made or that does not hold: identity token, trust configuration, service."""
+
+    exit_code = 105
+    title = "keyless signing failed"
+
+
 class InterruptedByUserError(KubewrightError):
     """Ended by the user."""
 
@@ -192,9 +245,4 @@ class InterruptedByUserError(KubewrightError):
     title = "interrupted"
 
 
-def _subclasses(cls: type[KubewrightError]) -> list[type[KubewrightError]]:
-    return [cls] + [found for sub in cls.__subclasses__() for found in _subclasses(sub)]
-
-
-#: exit code -> class, for docs and for the test that no code is given twice
-EXIT_CODES: dict[int, type[KubewrightError]] = {cls.exit_code: cls for cls in _subclasses(KubewrightError)}
+EXIT_CODES[KubewrightError.exit_code] = KubewrightError

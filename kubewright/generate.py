@@ -5,13 +5,17 @@ Everything here is a function of committed files, so that a test can hold each o
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from kubewright.errors import EXIT_CODES
 from kubewright.model import reference, schema_json
 from kubewright.project import Project
+from kubewright.sbom import errors as _sbom_errors  # noqa: F401 - its classes register themselves
 from kubewright.store import replace_file
+from kubewright.verify import schemas
 from kubewright.views.status import readme_table, update_block
 
 
@@ -19,7 +23,10 @@ def generated(project: Project) -> dict[Path, str]:
     """Path -> what the file has to say."""
     root = project.root
     files = {root / "schemas" / f"{name}.json": schema_json.schema_text(name) for name in schema_json.DOCUMENTS}
+    files |= {root / "schemas" / f"{name}.json": schema_json.as_text(schemas.schema(name)) for name in schemas.DOCUMENTS}
     files[root / "docs" / "errors.md"] = errors_page()
+    security = root / "docs" / "security.md"
+    files[security] = _page(security, lambda text: update_block(text, "tampering", tampering_table(root)))
     files[root / reference.PAGE] = _page(root / reference.PAGE, reference.with_reference)
     files[root / "README.md"] = _page(root / "README.md", lambda text: update_block(text, "status", readme_table(project)))
     return files
@@ -38,6 +45,18 @@ def _page(path: Path, update: Callable[[str], str]) -> str:
     return update(path.read_text("utf-8"))
 
 
+def tampering_table(root: Path) -> str:
+    """docs/security.md: what the tamper suite does, and the error that it expects."""
+    tests = root / "tests" / "verify"
+    sys.path.insert(0, str(tests))
+    try:
+        cases = importlib.import_module("tamper_cases").CASES
+    finally:
+        sys.path.remove(str(tests))
+    rows = [f"| {case.name} | {case.what} | {case.error.exit_code} {case.error.title} |" for case in cases]
+    return "\n".join(["| tampering | what is done | refused with |", "|---|---|---|", *rows])
+
+
 def errors_page() -> str:
     """docs/errors.md: every failure that a user can meet, with its exit code."""
     rows = [
@@ -49,7 +68,7 @@ def errors_page() -> str:
         [
             "# Errors and exit codes",
             "",
-            "Generated from kubewright/errors.py by `./doit generate`. `./doit` and `kubewright` end with the code of the",
+            "Generated from the error classes by `./doit generate`. `./doit` and `kubewright` end with the code of the",
             "first failure; 0 is success, 1 and 3 a failure without a class of its own (a bug, with a traceback; or a name",
             "that doit does not know). The message names the value, the file and key, and what to do.",
             "",

@@ -24,6 +24,26 @@ zone; the other sandbox where it is set up. Identical, or which file and which s
     ./doit build:etcd rebuild:etcd accept:etcd
 
 digests.toml is committed: from then on every build of the same key, anywhere, is compared with it.""",
+    "sbom": """write SBOMs (CycloneDX, SPDX) and ATTRIBUTION for what is built
+
+    ./doit sbom:kubectl                artifacts/attestations/kubectl/VERSION/OS-ARCH/
+
+From what is really linked, compared with the lock. `./doit sign` makes and signs them too.""",
+    "sign": """sign what is built: provenance, SBOMs, and the release as a whole
+
+    kubewright key new --out site.key
+    KUBEWRIGHT_SIGNING_KEY=site.key ./doit sign
+    ./doit sign:kubectl                one component; without a name: the default stack, and what else is in artifacts/
+    ./doit sign:release                lockfile.toml, digests.toml and the sequence number of release.toml
+
+Into artifacts/attestations/ and artifacts/release/. What is signed already with the same content is not written again.
+Settings: signing_key; the passphrase from the terminal or KUBEWRIGHT_KEY_PASSPHRASE.""",
+    "attest": """sign what your own rebuild gave, for others to count, whether it agrees or not
+
+    ./doit rebuild:etcd attest:etcd
+
+Needs the lock and the inputs, and nobody's artifacts. Where others in artifacts/attestations/ say something else about the same
+inputs, the statement is written all the same and the exit code says so (104).""",
     "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
 
     ./doit fetch:kubectl""",
@@ -52,7 +72,13 @@ What lockfile.toml and the recipes of this checkout name stays, logs of failed b
     ./doit test
 
 Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
-    "generate": """write what is generated from committed files: schemas/, tables in README.md and docs/""",
+    "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
+    "verifier": """write the stand-alone verifier: one file for any Python from 3.10 on, nothing to install
+
+    ./doit verifier
+    python3 -I dist/kubewright-verify.pyz artifacts --policy site.toml
+
+The same sources give the same bytes. Give its SHA-256 to whoever verifies, over another channel (docs/security.md).""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
 }
 

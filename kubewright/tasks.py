@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubewright import doit_plugins
 from kubewright.disk import writing
@@ -20,6 +20,10 @@ from kubewright.errors import KubewrightError
 from kubewright.menu import doc
 from kubewright.project import Project
 from kubewright.report import Progress
+
+if TYPE_CHECKING:
+    from kubewright.model.recipe import Recipe
+    from kubewright.trust.setfolder import Signed
 
 Task = dict[str, Any]
 
@@ -30,12 +34,17 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield from _component_tasks(project, "build", _build, uptodate=_built)
     yield from _component_tasks(project, "rebuild", _rebuild)
     yield from _component_tasks(project, "accept", _accept)
+    yield from _component_tasks(project, "sbom", _sbom)
+    yield from _component_tasks(project, "sign", _sign, also=_in_place)
+    yield _task("sign", "release", project, _sign_release)
+    yield from _component_tasks(project, "attest", _attest)
     yield from _component_tasks(project, "fetch", _fetch)
     yield from _lock_tasks(project)
     yield _single("outdated", project, _outdated)
     yield _single("gc", project, _gc, exclusive=True)
     yield _single("test", project, _test)
     yield _single("generate", project, _generate)
+    yield _single("verifier", project, _verifier)
     yield _single("requirements", project, _requirements)
 
 
@@ -58,8 +67,9 @@ def _component_tasks(
     group: str,
     work: Callable[..., None],
     uptodate: Callable[[Project, str, str], bool] | None = None,
+    also: Callable[[Project, Recipe, str], bool] | None = None,
 ) -> Iterator[Task]:
-    """``GROUP:NAME`` for the default stack, and tasks outside the group for other components and platforms."""
+    """``GROUP:NAME`` for the default stack and what ``also`` names; tasks outside the group for the rest."""
     yield {"basename": group, "name": None, "doc": doc(group)}
     stack = set(project.default_stack.components) if project.stacks else set()
     default = project.settings.platform
@@ -67,7 +77,7 @@ def _component_tasks(
         for platform in recipe.platforms:
             name = recipe.name if platform == default else f"{recipe.name}@{platform.replace('/', '-')}"
             task = _task(group, name, project, partial(work, name=recipe.name, platform=platform))
-            if recipe.name not in stack or platform != default:
+            if (recipe.name not in stack or platform != default) and not (also and also(project, recipe, platform)):
                 task = {**task, "basename": f"{group}:{name}"}
                 del task["name"]
             if uptodate is not None:
@@ -142,6 +152,11 @@ def _build(project: Project, report: Progress, name: str, platform: str) -> None
         report.note(f"{directory / output.path}  {output.sha256.removeprefix('sha256:')[:16]}  {output.size / 1e6:.1f} MB")
 
 
+def _in_place(project: Project, recipe: Recipe, platform: str) -> bool:
+    """Whether artifacts/ has the component: a set is signed as a whole."""
+    return (project.root / "artifacts" / recipe.name / recipe.version / platform.replace("/", "-")).is_dir()
+
+
 def _rebuild(project: Project, report: Progress, name: str, platform: str) -> None:
     from kubewright.building.rebuild import rebuild
 
@@ -152,6 +167,41 @@ def _accept(project: Project, report: Progress, name: str, platform: str) -> Non
     from kubewright.building.rebuild import accept
 
     accept(project, project.component(name, platform), report)
+
+
+def _sbom(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import write_sboms
+
+    _say_signed(project, report, write_sboms(project, project.component(name, platform)))
+
+
+def _sign(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import sign_component
+    from kubewright.trust.unlock import signing_key
+
+    _say_signed(project, report, sign_component(project, project.component(name, platform), signing_key(project.settings)))
+
+
+def _sign_release(project: Project, report: Progress) -> None:
+    from kubewright.trust.release import sign_release
+    from kubewright.trust.unlock import signing_key
+
+    _say_signed(project, report, sign_release(project, signing_key(project.settings)))
+
+
+def _say_signed(project: Project, report: Progress, signed: Signed) -> None:
+    for folder in sorted({path.parent for path in signed.written}):
+        names = ", ".join(sorted(path.name for path in signed.written if path.parent == folder))
+        report.note(f"{folder.relative_to(project.root)}: {names} written")
+    if not signed.written:
+        report.note(f"{len(signed.same)} files are there already")
+
+
+def _attest(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.trust.publish import attest
+    from kubewright.trust.unlock import signing_key
+
+    attest(project, project.component(name, platform), signing_key(project.settings), report)
 
 
 def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:
@@ -223,6 +273,19 @@ def _generate(project: Project, report: Progress) -> None:
 
     for path in generate(project):
         report.note(f"{path} written")
+
+
+def _verifier(project: Project, report: Progress) -> None:
+    from kubewright import pyz
+    from kubewright.files.digest import sha256_bytes, sha256_hex
+    from kubewright.store import replace_file
+
+    data = pyz.build()
+    path = project.root / "dist" / pyz.NAME
+    path.parent.mkdir(exist_ok=True)
+    replace_file(path, data)
+    path.chmod(0o755)
+    report.note(f"{path.relative_to(project.root)}  sha256 {sha256_hex(sha256_bytes(data))}")
 
 
 def _requirements(project: Project, report: Progress) -> None:

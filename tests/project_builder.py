@@ -267,7 +267,7 @@ def made_record(project: Project, component: Component, content: str) -> BuildRe
             digest=keys.builder_digest(component.locked_builder),
             host=PLATFORM,
             go="1.26.8",
-            go_h1=component.locked_builder.toolchains[0].h1,
+            go_h1=next((pin.h1 for pin in component.locked_builder.toolchains), ""),
             root=component.locked_builder.root,
             packages=tuple(
                 RecordedPackage(each.name, each.version, each.architecture, each.sha256)

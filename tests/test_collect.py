@@ -469,13 +469,25 @@ def test_after_it_everything_builds_without_origins(tmp_path: Path, origins: Pat
 
 def test_clean_removes_artifacts_of_the_named_or_of_all(built: ProjectBuilder) -> None:
     put(built.root / "artifacts/runc/1.0.0/linux-amd64/runc")
-    put(built.root / "artifacts/.seen/runc-1.0.0-linux-amd64.json")
+    put(built.root / ".kubewright/seen/runc-1.0.0-linux-amd64.json")
     put(built.root / "artifacts/containerd/1.0.0/linux-amd64/containerd")
     project = built.project()
     assert clean(project, ["runc"]) == [built.root / "artifacts/runc"]
     assert files(built.root / "artifacts") == {"containerd/1.0.0/linux-amd64/containerd"}
     assert clean(project, []) == [built.root / "artifacts"]
     assert clean(project, []) == []
+    assert files(built.root / ".kubewright") == set()
+
+
+def test_clean_leaves_what_was_signed_unless_it_is_named(built: ProjectBuilder) -> None:
+    for name in ("runc/1.0.0/linux-amd64/runc", "attestations/runc/1.0.0/linux-amd64/x", "release/lockfile.toml"):
+        put(built.root / "artifacts" / name)
+    project = built.project()
+    assert clean(project, []) == [built.root / "artifacts/runc"]
+    assert clean(project, ["attestations", "release"]) == [
+        built.root / "artifacts/attestations",
+        built.root / "artifacts/release",
+    ]
 
 
 @pytest.mark.parametrize("name", ["runk", "..", ".seen", "../recipes", ""])

@@ -19,7 +19,7 @@ DOIT = {"list", "help", "clean"}
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _DOIT = re.compile(r"\./doit ([a-z][^`#|\n]*)")
-_KUBEWRIGHT = re.compile(r"\bkubewright (why|status|graph|plan|recipe)\b(?: (check|new|schema)\b)?")
+_KUBEWRIGHT = re.compile(r"\bkubewright (why|status|graph|plan|recipe|verify|policy)\b(?: (check|new|schema)\b)?")
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 

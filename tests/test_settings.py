@@ -45,6 +45,15 @@ def test_the_environment_wins() -> None:
     assert (settings.stack, settings.platform) == ("other", "linux/amd64")
 
 
+def test_the_signing_key_is_relative_to_the_project(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('signing_key = "keys/site.key"\n')
+    assert load_settings(tmp_path, HOME).signing_key == tmp_path / "keys/site.key"
+    elsewhere = {**HOME, "KUBEWRIGHT_SIGNING_KEY": "/run/keys/second.key"}
+    assert load_settings(tmp_path, elsewhere).signing_key == Path("/run/keys/second.key")
+    (tmp_path / "settings.toml").unlink()
+    assert load_settings(tmp_path, HOME).signing_key is None
+
+
 def test_an_empty_variable_is_none() -> None:
     assert load_settings(FIXTURES, {**HOME, "KUBEWRIGHT_SANDBOX": ""}).sandbox == "docker"
 

@@ -178,7 +178,12 @@ def _stamp(path: Path) -> list[int]:
 
 def _index(project: Project, component: Component) -> Path:
     name = f"{component.name}-{component.recipe.version}-{component.platform.replace('/', '-')}.json"
-    return project.root / "artifacts" / ".seen" / name
+    return seen_folder(project) / name
+
+
+def seen_folder(project: Project) -> Path:
+    """Where it is remembered which artifacts have been looked at: not among them, since artifacts/ is what is signed."""
+    return project.root / ".kubewright" / "seen"
 
 
 def _seen(project: Project, component: Component) -> Mapping[str, list[object]]:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 
+from kubewright.building.outputs import seen_folder
 from kubewright.disk import writing
 from kubewright.errors import UsageError
 from kubewright.fetch.gomodule import escape, module_cache
@@ -220,11 +221,11 @@ def clean(project: Project, names: list[str]) -> list[Path]:
     Returns what was removed. Raises UsageError for a name that is neither a component nor has artifacts.
     """
     artifacts = project.root / "artifacts"
-    folders = [_artifacts_of(project, artifacts, name) for name in names] if names else [artifacts]
+    folders = [_artifacts_of(project, artifacts, name) for name in names] if names else _all_but_signatures(artifacts)
     removed = []
     with writing(artifacts, store=False):
         for folder in folders:
-            for index in _indices(artifacts, folder):
+            for index in _indices(project, folder):
                 index.unlink(missing_ok=True)
             if folder.exists():
                 remove_tree(folder)
@@ -243,7 +244,17 @@ def _artifacts_of(project: Project, artifacts: Path, name: str) -> Path:
     return folder
 
 
-def _indices(artifacts: Path, folder: Path) -> Iterator[Path]:
-    """Where ``outputs`` remembers which files it has seen: .seen/NAME-VERSION-PLATFORM.json."""
-    for platform in folder.glob("*/*") if folder != artifacts else ():
-        yield artifacts / ".seen" / f"{folder.name}-{platform.parent.name}-{platform.name}.json"
+def _all_but_signatures(artifacts: Path) -> list[Path]:
+    """The whole folder; but what operators have signed is not made again by a build, so that goes only when it is named."""
+    signed = [artifacts / "attestations", artifacts / "release"]
+    if not any(folder.is_dir() for folder in signed):
+        return [artifacts]
+    return [folder for folder in sorted(artifacts.iterdir()) if folder not in signed]
+
+
+def _indices(project: Project, folder: Path) -> Iterator[Path]:
+    """Where ``outputs`` remembers which files it has seen: NAME-VERSION-PLATFORM.json."""
+    whole = folder == project.root / "artifacts"
+    for platform in folder.glob("*/*/*" if whole else "*/*"):
+        component = platform.parent.parent.name
+        yield seen_folder(project) / f"{component}-{platform.parent.name}-{platform.name}.json"

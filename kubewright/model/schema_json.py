@@ -44,7 +44,12 @@ def write_schemas(directory: Path) -> list[Path]:
 
 def schema_text(name: str) -> str:
     """The file's text: the same for the same definitions."""
-    return json.dumps(schema_of(DOCUMENTS[name], name), indent=2, ensure_ascii=False) + "\n"
+    return as_text(schema_of(DOCUMENTS[name], name))
+
+
+def as_text(schema: Mapping[str, Any]) -> str:
+    """A schema as its file has it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_of(cls: type, title: str) -> Schema:

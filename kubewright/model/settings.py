@@ -39,6 +39,14 @@ class SettingsFile:
         Doc("URIs of Debian archives, tried in order. Default: those of apt's own configuration."),
     ] = ()
     git_mirrors: Annotated[Mapping[str, str], Doc("Prefix of a git URL -> what replaces it.")] = field(default_factory=dict)
+    signing_key: Annotated[
+        str,
+        Doc(
+            "Private key that `./doit sign` and `attest` use, relative to the project; `kubewright key new` makes one. "
+            "Environment: KUBEWRIGHT_SIGNING_KEY."
+        ),
+        NotEmpty(),
+    ] = ""
     memory: Annotated[int | None, Doc("Bytes that one build step may use."), AtLeast(16 * 1024 * 1024)] = None
     time_limit: Annotated[int, Doc("Seconds that one build step may take."), AtLeast(1)] = 3 * 3600
     retries: Annotated[int, Doc("How often a download is tried again."), AtLeast(0)] = 4
@@ -55,6 +63,7 @@ class Settings:
     platform: str = "linux/amd64"
     debian_archives: tuple[str, ...] = ()
     git_mirrors: Mapping[str, str] = field(default_factory=dict)
+    signing_key: Path | None = None
     memory: int | None = None
     time_limit: int = 3 * 3600
     retries: int = 4
@@ -74,6 +83,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         platform=override.get("platform") or written.platform or host_platform(),
         debian_archives=written.debian_archives,
         git_mirrors=written.git_mirrors,
+        signing_key=_path(root, override.get("signing_key") or written.signing_key),
         memory=written.memory,
         time_limit=written.time_limit,
         retries=written.retries,
@@ -93,7 +103,7 @@ def host_platform() -> str:
 def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
     """The keys that the environment sets, checked like those of the file; an empty variable counts as not set."""
     found: dict[str, str] = {}
-    for key in ("sandbox", "store", "stack", "platform"):
+    for key in ("sandbox", "store", "stack", "platform", "signing_key"):
         variable = f"KUBEWRIGHT_{key.upper()}"
         value = environ.get(variable, "")
         problems: list[Problem] = []
@@ -103,6 +113,10 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
         if value:
             found[key] = value
     return found
+
+
+def _path(root: Path, written: str) -> Path | None:
+    return root / Path(written).expanduser() if written else None
 
 
 def _store(root: Path, written: str, environ: Mapping[str, str]) -> Path:

@@ -1,0 +1,234 @@
+"""What outputs are made of, each with its pin, its package URL and its licence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from kubewright import record as records
+from kubewright.building.inputs import Inputs, ensure_inputs, ensure_root, root_name, tree_name
+from kubewright.errors import StoreCorruptError
+from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, Module, module_cache, toolchain_version
+from kubewright.files.digest import sha256_bytes
+from kubewright.project import Component, Project
+from kubewright.record import BuildRecord, RecordedSource
+from kubewright.report import Progress
+from kubewright.sbom import gobinary, licences, purl
+from kubewright.sbom.facts import Change, Ingredient
+from kubewright.sbom.gobinary import GoProgram, LinkedModule
+from kubewright.sbom.licences import Licence, LicenceFile
+from kubewright.sbom.linked import Contents
+from kubewright.sbom.locked import Pinned, go_programs
+
+#: the standard library as vulnerability databases call it
+STANDARD_LIBRARY = "stdlib"
+
+
+def module_ref(pin: Pinned) -> str:
+    return f"module:{pin.path}@{pin.version}"
+
+
+def standard_library_ref(version: str) -> str:
+    return f"standard-library:go{version}"
+
+
+def package_ref(name: str) -> str:
+    return f"package:{name}"
+
+
+def source_ref(source: RecordedSource) -> str:
+    """A module source has the name that it has where it is linked."""
+    return f"module:{source.module}@{source.version}" if source.form == "module" else f"source:{source.name}"
+
+
+def component_ref(name: str) -> str:
+    return f"built:{name}"
+
+
+def of_unknown_sources(held: Contents) -> bool:
+    """Whether an output has parts that do not say what they were made from: then it is all of the recipe's sources."""
+    return bool(held.others) or not held.programs or any(program.go is None for program in held.programs)
+
+
+class Ingredients:
+    """The ingredients of one build. Its inputs are brought in (and compared with their pins) at most once, and only when
+    licences of some of them are not known yet. ``texts``: SHA-256 -> text of every licence file that applies."""
+
+    def __init__(
+        self,
+        project: Project,
+        component: Component,
+        record: BuildRecord,
+        found: Mapping[str, Contents],
+        pins: Mapping[LinkedModule, Pinned],
+        progress: Progress,
+    ) -> None:
+        self._project, self._component, self._record, self._progress = project, component, record, progress
+        self._found, self._pins = found, pins
+        self._programs: tuple[GoProgram, ...] = tuple(go_programs(found))
+        self._inputs: Inputs | None = None
+        self.texts: dict[str, str] = {}
+
+    def all(self) -> Iterator[Ingredient]:
+        """Each once or more often; those with one ref are the same."""
+        if any(of_unknown_sources(held) for held in self._found.values()):
+            yield from (self._source(source) for source in self._record.sources)
+        yield from (self._module(pin) for pin in sorted(set(self._pins.values())))
+        yield from (self._standard_library(version) for version in sorted({program.go for program in self._programs}))
+        yield from self._packages()
+        yield from (self._component_output(name) for name in sorted(self._component.dependencies))
+
+    # -- Go -------------------------------------------------------------------------------------------------------
+
+    def _module(self, pin: Pinned) -> Ingredient:
+        """With the licences of those of its folders that are in some program."""
+        modules = [(program, module) for program in self._programs for module in program.modules]
+        folders = _union(gobinary.folders_of(program, module) for program, module in modules if self._pins[module] == pin)
+        return self._module_ingredient(pin, folders)
+
+    def _module_ingredient(self, pin: Pinned, folders: frozenset[str] | None) -> Ingredient:
+        root = module_cache(self._project.store) / Module(pin.path, pin.version, pin.h1).directory
+        source = next((e for e in self._record.sources if (e.module, e.version) == (pin.path, pin.version)), None)
+        return Ingredient(
+            ref=module_ref(pin),
+            kind="module",
+            name=pin.path,
+            version=pin.version,
+            purl=purl.golang(pin.path, pin.version),
+            licence=self._licence(root, pin.h1, folders),
+            h1=pin.h1,
+            git=source.git if source and source.commit else "",
+            commit=source.commit if source else "",
+            patches=self._patches(source) if source else (),
+        )
+
+    def _standard_library(self, version: str) -> Ingredient:
+        """With the licences of its own folders that are in some program; where it was built (the host) does not show."""
+        builder = self._record.builder
+        pin = Module(TOOLCHAIN_MODULE, toolchain_version(builder.go, builder.host), builder.go_h1)
+        root = module_cache(self._project.store) / pin.directory
+        return Ingredient(
+            ref=standard_library_ref(version),
+            kind="standard library",
+            name=STANDARD_LIBRARY,
+            version=version,
+            purl=f"pkg:golang/{STANDARD_LIBRARY}@{version}",
+            licence=self._licence(root, pin.h1, _union(gobinary.standard_folders(program) for program in self._programs)),
+        )
+
+    # -- sources that say nothing in the output -------------------------------------------------------------------
+
+    def _source(self, source: RecordedSource) -> Ingredient:
+        """A source from which something was built that does not say so: the licences of its root and of folders in which steps
+        ran, since nothing says which of its files went in."""
+        ran = frozenset(
+            step.dir.removeprefix(f"src/{source.name}/")
+            for step in self._component.recipe.steps
+            if step.dir.startswith(f"src/{source.name}/")
+        )
+        if source.form == "module":
+            return self._module_ingredient(Pinned(source.module, source.version, source.h1), ran)
+        pin = next(each for each in self._component.locked.sources if each.name == source.name)
+        strip = next(each.strip for each in self._component.recipe.sources if each.name == source.name)
+        tree = tree_name(pin, strip)
+        checksum = f"sha256:{source.sha256}" if source.url else ""
+        vcs = f"git+{source.git}@{source.commit}" if source.commit else ""
+        qualifiers = {"vcs_url": vcs, "download_url": source.url, "checksum": checksum}
+        return Ingredient(
+            ref=source_ref(source),
+            kind="source",
+            name=source.name,
+            version=self._record.version,
+            purl=purl.generic(source.name, self._record.version, qualifiers),
+            licence=self._licence(self._project.store.tree(tree), tree, ran),
+            sha256=source.sha256,
+            git=source.git,
+            commit=source.commit,
+            patches=self._patches(source),
+        )
+
+    def _patches(self, source: RecordedSource) -> tuple[Change, ...]:
+        return tuple(Change(f"patches/{self._record.component}/{e.file}", e.sha256, e.reason) for e in source.patches)
+
+    # -- packages and other components ----------------------------------------------------------------------------
+
+    def _packages(self) -> Iterator[Ingredient]:
+        linked = {each.package for held in self._found.values() for program in held.programs for each in program.archives}
+        if not linked:
+            return
+        store, locked = self._project.store, self._component.locked_builder
+        root = store.tree(root_name(locked))
+        if not root.is_dir():
+            ensure_root(self._project, self._component.recipe.builder, locked, self._progress)
+        for package in locked.packages:
+            if package.name in linked:
+                licence = licences.of_package(root, package.name)
+                self._keep_texts(root, licence)
+                yield Ingredient(
+                    ref=package_ref(package.name),
+                    kind="package",
+                    name=package.name,
+                    version=package.version,
+                    purl=purl.deb(package.name, package.version, package.architecture, locked.suite),
+                    licence=licence,
+                    sha256=package.sha256,
+                )
+
+    def _component_output(self, name: str) -> Ingredient:
+        """Another component whose outputs are laid into the build: it has a bill of materials of its own."""
+        other = self._project.component(name, self._record.platform)
+        made = records.load(self._project.store, other.key)
+        taken = [each.output for each in self._component.recipe.inputs if each.component == name]
+        digests = made.digests() if made else {}
+        return Ingredient(
+            ref=component_ref(name),
+            kind="component",
+            name=name,
+            version=other.recipe.version,
+            purl=purl.generic(name, other.recipe.version),
+            licence=Licence(other.recipe.licence, ()),
+            details=(("key", other.key), *((f"output:{path}", digests[path]) for path in taken if path in digests)),
+        )
+
+    # -- licences -------------------------------------------------------------------------------------------------
+
+    def _licence(self, root: Path, name: str, folders: Iterable[str] | None) -> Licence:
+        """What applies of the tree at ``root``, which the store knows as ``name``."""
+        files = licences.known_files(self._project.store, name)
+        if files is None or not root.is_dir():
+            self._ensure()
+            files = licences.of_tree(self._project.store, root, name)
+        licence = licences.applicable(files, folders)
+        self._keep_texts(root, licence)
+        return licence
+
+    def _ensure(self) -> None:
+        if self._inputs is None:
+            self._inputs = ensure_inputs(self._project, self._component, self._progress)
+            self._progress.stage("licences")
+
+    def _keep_texts(self, root: Path, licence: Licence) -> None:
+        for file in licence.files:
+            if file.sha256 not in self.texts:
+                self.texts[file.sha256] = _text(root, file)
+
+
+def _text(root: Path, file: LicenceFile) -> str:
+    path = root / file.path
+    data = path.read_bytes() if path.is_file() else b""
+    if sha256_bytes(data) != f"sha256:{file.sha256}":
+        raise StoreCorruptError(
+            f"{path} is not the file whose licence is known (sha256:{file.sha256})",
+            remedy="the store's copy has changed: `./doit fetch:NAME` takes it out and brings it anew",
+        )
+    return data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _union(parts: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    """All folders; None when those of one part are not known."""
+    found: frozenset[str] = frozenset()
+    for part in parts:
+        if part is None:
+            return None
+        found |= part
+    return found

@@ -1,0 +1,173 @@
+"""Every bundle of a set, read: who signed which statement, and what of it rules look at.
+
+What is not signed by a trusted key is no evidence; it is listed with the reason. What claims a trusted key and does not
+verify is refused at once, whatever else the set holds: it can only be damage or an attack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kubewright.canonical import canonical_digest
+from kubewright.verify import strictjson
+from kubewright.verify.bundle import SUFFIX, Bundle, parse_bundle
+from kubewright.verify.dsse import pae
+from kubewright.verify.errors import (
+    BundleError,
+    ForeignSignatureError,
+    PredicateTypeError,
+    SignatureError,
+    StatementError,
+    VerifyError,
+)
+from kubewright.verify.licences import licences
+from kubewright.verify.pinned import Folder
+from kubewright.verify.policy import Policy
+from kubewright.verify.provenance import Provenance, read_provenance
+from kubewright.verify.release import Release, read_release
+from kubewright.verify.statement import KINDS, Statement, Subject, parse_statement
+
+SBOM_KINDS: Final = ("cyclonedx", "spdx")
+
+_NAME: Final = re.compile(r"(?P<kind>[a-z0-9-]+)\.(?P<key>[0-9a-f]{16})" + re.escape(SUFFIX))
+_TYPES: Final = {predicate_type: kind for kind, predicate_type in KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A statement whose signature is that of a trusted key. ``place`` is NAME/VERSION/OS-ARCH; empty for a release.
+
+    ``document`` is the canonical digest of an SBOM.
+    """
+
+    file: str
+    kind: str
+    place: str
+    operator: str
+    fingerprint: str
+    subjects: tuple[Subject, ...]
+    provenance: Provenance | None = None
+    release: Release | None = None
+    licences: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    document: str = ""
+
+    def digests(self) -> dict[str, str]:
+        """Subject name -> ``sha256:<hex>``."""
+        return {subject.name: f"sha256:{subject.sha256}" for subject in self.subjects}
+
+    @property
+    def says(self) -> str:
+        """Who says it, and where: for people."""
+        return f"{self.operator} in {self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A bundle that proves nothing here, and why. ``standing``: unknown, revoked, or foreign (a predicate type)."""
+
+    file: str
+    kind: str
+    place: str
+    standing: str
+    reason: str
+
+
+Found = tuple[tuple[Evidence, ...], tuple[Ignored, ...]]
+
+
+def is_bundle(name: str) -> bool:
+    """Whether a file's name is that of a bundle."""
+    return name.endswith(SUFFIX)
+
+
+def gather(folder: Folder, place: str, names: Iterable[str], policy: Policy) -> Found:
+    """Read the bundles ``names`` of the directory ``place`` of ``folder``."""
+    evidence: list[Evidence] = []
+    ignored: list[Ignored] = []
+    for name in names:
+        item = _read(folder, place, name, policy)
+        if isinstance(item, Evidence):
+            evidence.append(item)
+        else:
+            ignored.append(item)
+    return tuple(evidence), tuple(ignored)
+
+
+def _read(folder: Folder, place: str, name: str, policy: Policy) -> Evidence | Ignored:
+    path = f"{place}/{name}" if place else name
+    shown = folder.name(path)
+    words = _NAME.fullmatch(name)
+    if words is None:
+        raise BundleError(f"{shown}: the name of a bundle is KIND.KEYID{SUFFIX}, KEYID 16 hexadecimal digits")
+    kind = words["kind"]
+    bundle = parse_bundle(folder.read(path, strictjson.ENVELOPE.size), shown)
+    if not bundle.hint.startswith(f"sha256:{words['key']}"):
+        raise BundleError(f"{shown}: its name says key {words['key']}, its content {bundle.hint[7:23]}")
+    trusted = policy.key_of(bundle.hint)
+    revoked = policy.revoked_reason(bundle.hint)
+    if revoked:
+        return Ignored(shown, kind, place, "revoked", f"the key {bundle.hint} is revoked: {revoked}")
+    if trusted is None:
+        return Ignored(shown, kind, place, "unknown", f"the policy does not know the key {bundle.hint}")
+    if not trusted.key.verify(pae(bundle.payload_type, bundle.payload), bundle.signature):
+        raise _bad_signature(folder, path, bundle, trusted.operator, policy)
+    statement = parse_statement(bundle.payload, shown)
+    if _TYPES.get(statement.predicate_type) is None and kind not in KINDS:
+        return Ignored(shown, kind, place, "foreign", f"the predicate type {statement.predicate_type} has no rule")
+    if _TYPES.get(statement.predicate_type) != kind:
+        raise PredicateTypeError(
+            f"{shown}: its name says {kind} ({KINDS.get(kind, 'unknown')}), the statement is {statement.predicate_type}",
+            remedy="a statement in the place of another one proves nothing; take the file from where it was signed",
+        )
+    return _evidence(shown, kind, place, trusted.operator, bundle.hint, statement)
+
+
+def _evidence(name: str, kind: str, place: str, operator: str, fingerprint: str, statement: Statement) -> Evidence:
+    provenance = read_provenance(statement, name) if kind == "provenance" else None
+    if provenance is not None and provenance.place != place:
+        raise StatementError(
+            f"{name}: it is about {provenance.place} and lies with {place}", remedy="somebody moved it; put it back"
+        )
+    if (kind == "release") != (place == ""):
+        raise StatementError(f"{name}: a {kind} statement does not belong here")
+    return Evidence(
+        name,
+        kind,
+        place,
+        operator,
+        fingerprint,
+        statement.subjects,
+        provenance,
+        read_release(statement, name) if kind == "release" else None,
+        licences(statement.predicate, kind, name) if kind in SBOM_KINDS else {},
+        canonical_digest(statement.predicate) if kind in SBOM_KINDS else "",
+    )
+
+
+def _bad_signature(folder: Folder, path: str, bundle: Bundle, operator: str, policy: Policy) -> SignatureError:
+    """Tell a changed payload from a signature that was taken from another statement of the set."""
+    shown = folder.name(path)
+    for other, is_folder in folder.walk():
+        if is_folder or not is_bundle(other) or other == path:
+            continue
+        if _signs(folder, other, bundle, policy):
+            return ForeignSignatureError(
+                f"{shown}: its signature is that of {folder.name(other)}",
+                remedy="somebody put this bundle together; take it from where it was signed",
+            )
+    return SignatureError(
+        f"{shown}: the payload is not what {operator} ({bundle.hint}) signed",
+        remedy="the statement or its signature was changed; take the file from where it was signed",
+    )
+
+
+def _signs(folder: Folder, other: str, bundle: Bundle, policy: Policy) -> bool:
+    try:
+        found = parse_bundle(folder.read(other, strictjson.ENVELOPE.size, again=True))
+    except VerifyError:
+        return False
+    trusted = policy.key_of(bundle.hint)
+    return trusted is not None and trusted.key.verify(pae(found.payload_type, found.payload), bundle.signature)

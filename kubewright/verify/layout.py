@@ -1,0 +1,97 @@
+"""Where things are in a signed set, and which of them somebody asks about.
+
+A set is a folder NAME/VERSION/OS-ARCH/FILES with ``attestations/`` of the same shape and ``release/`` beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kubewright.errors import UsageError
+from kubewright.verify.errors import ArtifactUnknownError, UnsafeSetError
+from kubewright.verify.pinned import Folder
+
+ATTESTATIONS: Final = "attestations"
+RELEASE: Final = "release"
+#: documents beside the bundles: what the signed statements hold, for people; nothing relies on them
+SBOMS: Final = {"sbom.cdx.json": "cyclonedx", "sbom.spdx.json": "spdx"}
+DOCUMENTS: Final = (*SBOMS, "ATTRIBUTION")
+
+_PLACE: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9.+-]*/linux-(?:amd64|arm64)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be verified: ``inside`` is a path relative to the set's ``root`` (empty: all of it).
+
+    ``loose`` is a single file outside of any set, which is known by its digest alone; then ``root`` is its folder.
+    """
+
+    root: Path
+    attestations: Path
+    release: Path
+    inside: str = ""
+    loose: bool = False
+
+
+def locate(path: Path, attestations: Path | None = None, release: Path | None = None) -> Asked:
+    """The set around ``path``, or the one that is given. Raises UsageError or UnsafeSetError."""
+    if path.is_symlink():
+        raise UnsafeSetError(f"{path} is a symbolic link", remedy="name what it leads to")
+    if not path.exists():
+        raise UsageError(f"there is no {path}", remedy="name a file, a component's folder, or a whole set")
+    absolute = path.resolve()
+    folders = [absolute, *absolute.parents] if absolute.is_dir() else [*absolute.parents]
+    root = next((each for each in folders if (each / ATTESTATIONS).is_dir() and (each / RELEASE).is_dir()), None)
+    if root is not None:
+        inside = "" if root == absolute else absolute.relative_to(root).as_posix()
+        return Asked(root, attestations or root / ATTESTATIONS, release or root / RELEASE, inside)
+    if attestations is None or release is None:
+        raise UsageError(
+            f"{path}: no folder above it holds {ATTESTATIONS}/ and {RELEASE}/",
+            remedy="give both with --attestations and --release",
+        )
+    if absolute.is_dir():
+        return Asked(absolute, attestations, release)
+    return Asked(absolute.parent, attestations, release, absolute.name, loose=True)
+
+
+def places_of(folder: Folder, inside: str) -> list[str]:
+    """Every NAME/VERSION/OS-ARCH of a set that ``inside`` covers. Whatever else lies there is refused."""
+    parts = inside.split("/")
+    if parts[0] in (ATTESTATIONS, RELEASE):
+        raise UsageError(f"{inside} is part of the evidence", remedy="name an artifact, a component's folder, or the whole set")
+    if inside and len(parts) >= 3:
+        return ["/".join(parts[:3])]
+    found = [inside] if inside else [name for name in _folders(folder, "") if name not in (ATTESTATIONS, RELEASE)]
+    for _ in range(3 - (len(parts) if inside else 1)):
+        found = [f"{each}/{name}" for each in found for name in _folders(folder, each)]
+    for place in found:
+        if not _PLACE.fullmatch(place):
+            raise ArtifactUnknownError(f"{folder.name(place)} is not NAME/VERSION/OS-ARCH")
+    return found
+
+
+def _folders(folder: Folder, path: str) -> list[str]:
+    names = folder.names(path)
+    loose = [name for name, is_folder in names if not is_folder]
+    if loose:
+        inside = f"{path}/{loose[0]}" if path else loose[0]
+        raise ArtifactUnknownError(f"{folder.name(inside)}: no statement is about it", remedy="remove it from the set")
+    return [name for name, _ in names]
+
+
+def evidence_files(folder: Folder, place: str) -> list[str]:
+    """The bundles of one place; refuses what is neither a bundle nor one of ``DOCUMENTS``."""
+    bundles = []
+    for name, is_folder in folder.names(place):
+        if not is_folder and name.endswith(".sigstore.json"):
+            bundles.append(name)
+        elif is_folder or name not in DOCUMENTS:
+            raise ArtifactUnknownError(
+                f"{folder.name(f'{place}/{name}')} is neither a bundle nor one of {', '.join(DOCUMENTS)}"
+            )
+    return bundles

@@ -18,6 +18,7 @@ LAYERS = [
     "locks",
     "files",
     "model",
+    "oci",
     "verify",
     "pyz",
     "keys",

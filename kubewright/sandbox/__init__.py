@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+#: what takes output in pieces, as they come
+Take = Callable[[bytes], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -74,8 +77,8 @@ class Sandbox(Protocol):
     def usable(self) -> str | None:
         """None when it can run here, else one sentence that says why not (the remedy included)."""
 
-    def run(self, spec: Spec, output: Callable[[bytes], None]) -> Result:
-        """Run ``spec``; ``output`` gets stdout and stderr, merged, as they come.
+    def run(self, spec: Spec, output: Take, stdout: Take | None = None) -> Result:
+        """Run ``spec``; ``output`` gets stdout and stderr, merged, as they come. With ``stdout``, that gets stdout alone.
 
         Raises SandboxError when the sandbox cannot start or is lost, TimeLimitError at the limit. Whatever way it ends
         (KeyboardInterrupt included), no process, mount, container or cgroup of it is left behind.

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kubewright.errors import SandboxError, TimeLimitError
-from kubewright.sandbox import Limits, Result, Spec, cgroup, host, layout, spawn
+from kubewright.sandbox import Limits, Result, Spec, Take, cgroup, host, layout, spawn
 from kubewright.sandbox.channels import Channels, Events, opened
 
 #: the uid and gid that processes have on the host when root runs us; no convention gives 65520-65533 to anybody
@@ -52,18 +52,18 @@ class Bubblewrap:
             return " ".join(filter(None, (error.message, error.remedy)))
         return None
 
-    def run(self, spec: Spec, output: Callable[[bytes], None]) -> Result:
+    def run(self, spec: Spec, output: Take, stdout: Take | None = None) -> Result:
         """See :class:`kubewright.sandbox.Sandbox`."""
         host.check(spec)
         real = _real_id()
         if real is not None:
             host.own(spec, real, real)
         begun, tail = time.monotonic(), _Tail(output)
-        with cgroup.limited(spec.limits) as group, opened(self._loader(), _machine()) as channels:
+        with cgroup.limited(spec.limits) as group, opened(self._loader(), _machine(), apart=stdout is not None) as channels:
             try:
                 with spawn.started(self._starter(spec, channels, real)) as process:
                     enforced = _enter(process, group, channels)
-                    _follow(spec, channels, tail, begun + spec.limits.seconds)
+                    _follow(spec, channels, (tail, stdout), begun + spec.limits.seconds)
             finally:
                 channels.end()
             if group.killed():
@@ -87,7 +87,8 @@ class Bubblewrap:
                     os.sched_setaffinity(0, allowed)
                 return subprocess.Popen(
                     ["/bin/sh", "-c", _ENTER, "kubewright", *command],
-                    stdin=subprocess.PIPE, stdout=channels.output[1], stderr=subprocess.STDOUT, pass_fds=channels.passed,
+                    stdin=subprocess.PIPE, stdout=(channels.stdout or channels.output)[1], stderr=channels.output[1],
+                    pass_fds=channels.passed,
                     env={}, cwd="/", umask=spec.umask, start_new_session=True,
                     user=real, group=real, extra_groups=None if real is None else [],
                 )  # fmt: skip
@@ -153,8 +154,7 @@ def _real_id() -> int | None:
 
 def _enter(process: spawn.Process, group: cgroup.Group, channels: Channels) -> tuple[str, ...]:
     """Put the waiting process under the limits and let it go on; the limits that hold."""
-    os.close(channels.output[1])
-    channels.output = (channels.output[0], -1)
+    channels.close_ours()
     try:
         group.add(process.pid)
         enforced = group.enforced
@@ -167,12 +167,18 @@ def _enter(process: spawn.Process, group: cgroup.Group, channels: Channels) -> t
     return enforced
 
 
-def _follow(spec: Spec, channels: Channels, output: Callable[[bytes], None], deadline: float) -> None:
-    """Pass the output on until every process has closed it, which is when bwrap has ended. Raises TimeLimitError."""
+def _follow(spec: Spec, channels: Channels, takes: tuple[Take, Take | None], deadline: float) -> None:
+    """Pass output, and stdout where it is apart, on until every process has closed them, which is when bwrap has ended.
+
+    Raises TimeLimitError.
+    """
     with selectors.DefaultSelector() as waiting:
-        waiting.register(channels.output[0], selectors.EVENT_READ, output)
+        pipes = zip((channels.output, channels.stdout), takes, strict=True)
+        followed = [(pipe[0], take) for pipe, take in pipes if pipe is not None]
+        for number, take in followed:
+            waiting.register(number, selectors.EVENT_READ, take)
         waiting.register(channels.status[0], selectors.EVENT_READ, channels.heard)
-        while channels.output[0] in waiting.get_map():
+        while any(number in waiting.get_map() for number, _ in followed):
             ready = waiting.select(max(deadline - time.monotonic(), 0))
             if not ready or time.monotonic() > deadline:
                 raise host.late(spec)
@@ -187,7 +193,7 @@ def _follow(spec: Spec, channels: Channels, output: Callable[[bytes], None], dea
 class _Tail:
     """Passes output on and remembers its end."""
 
-    def __init__(self, output: Callable[[bytes], None]) -> None:
+    def __init__(self, output: Take) -> None:
         self._output, self.data = output, b""
 
     def __call__(self, data: bytes) -> None:

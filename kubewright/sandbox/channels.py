@@ -34,9 +34,10 @@ class Events:
 
 @dataclass
 class Channels:
-    """The descriptors of one run: (read, write) ends of pipes, and the loader, sealed."""
+    """The descriptors of one run: (read, write) ends of pipes, and the loader, sealed. ``stdout``: where it is wanted apart."""
 
     output: tuple[int, int]
+    stdout: tuple[int, int] | None
     status: tuple[int, int]
     filter: tuple[int, int]
     loader: int = -1
@@ -46,6 +47,14 @@ class Channels:
     @property
     def passed(self) -> tuple[int, ...]:
         return tuple(number for number in (self.status[1], self.filter[0], self.loader) if number >= 0)
+
+    def close_ours(self) -> None:
+        """The ends that the started process has are closed here, so that its end can be seen."""
+        os.close(self.output[1])
+        self.output = (self.output[0], -1)
+        if self.stdout is not None:
+            os.close(self.stdout[1])
+            self.stdout = (self.stdout[0], -1)
 
     def heard(self, data: bytes) -> None:
         """More of bwrap's status: with the first line we know, and hold, the sandbox's first process."""
@@ -72,8 +81,9 @@ class Channels:
 
 
 @contextmanager
-def opened(loader: Path | None, machine: str) -> Iterator[Channels]:
-    made = Channels(os.pipe(), os.pipe(), os.pipe())
+def opened(loader: Path | None, machine: str, *, apart: bool) -> Iterator[Channels]:
+    """``apart``: stdout gets a pipe of its own, and ``output`` is for stderr."""
+    made = Channels(os.pipe(), os.pipe() if apart else None, os.pipe(), os.pipe())
     try:
         if loader is not None:
             made.loader = _sealed(loader)
@@ -82,7 +92,7 @@ def opened(loader: Path | None, machine: str) -> Iterator[Channels]:
         made.filter = (made.filter[0], -1)
         yield made
     finally:
-        for number in (*made.output, *made.status, *made.filter, made.loader, made.handle):
+        for number in (*made.output, *(made.stdout or ()), *made.status, *made.filter, made.loader, made.handle):
             if number >= 0:
                 os.close(number)
 

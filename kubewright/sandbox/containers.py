@@ -7,13 +7,14 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kubewright.sandbox import Spec, host
+from kubewright.sandbox import Spec, Take, host
 
+_STDOUT = 1  # the number of a frame's stream
 #: label -> what it says; together they tell whether the kubewright that made a container still runs
 _LABELS = ("kubewright.boot", "kubewright.namespace", "kubewright.pid", "kubewright.started")
 
@@ -34,12 +35,15 @@ def created(api: Any, options: dict[str, Any]) -> Iterator[str]:
         _remove(api, name)
 
 
-def follow(api: Any, name: str, spec: Spec, output: Callable[[bytes], None], deadline: float) -> int:
-    """Start it, pass its output on, and return its exit status. Raises TimeLimitError, and what ``docker`` raises."""
+def follow(api: Any, name: str, spec: Spec, takes: tuple[Take, Take], deadline: float) -> int:
+    """Start it, pass its stdout and stderr on to ``takes``, and return its exit status.
+
+    Raises TimeLimitError, and what ``docker`` raises.
+    """
     stream = api.attach_socket(name, params={"stdout": 1, "stderr": 1, "stream": 1})
     try:
         api.start(name)
-        frames = _Frames(output)
+        frames = _Frames(takes)
         while data := _read(stream.fileno(), spec, deadline):
             frames.take(data)
     finally:
@@ -82,19 +86,21 @@ def _read(number: int, spec: Spec, deadline: float) -> bytes:
 class _Frames:
     """Docker's attach stream: 8 byte headers (stream, 0, 0, 0, length) and payloads; the payloads are passed on."""
 
-    def __init__(self, output: Callable[[bytes], None]) -> None:
-        self._output, self._header, self._left = output, b"", 0
+    def __init__(self, takes: tuple[Take, Take]) -> None:
+        self._takes, self._take = takes, takes[1]
+        self._header, self._left = b"", 0
 
     def take(self, data: bytes) -> None:
         while data:
             if self._left:
                 part, data = data[: self._left], data[self._left :]
                 self._left -= len(part)
-                self._output(part)
+                self._take(part)
                 continue
             need = 8 - len(self._header)
             self._header, data = self._header + data[:need], data[need:]
             if len(self._header) == 8:
+                self._take = self._takes[0] if self._header[0] == _STDOUT else self._takes[1]
                 self._left, self._header = int.from_bytes(self._header[4:], "big"), b""
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kubewright.errors import SandboxError
-from kubewright.sandbox import Result, Spec, containers, host, image, start
+from kubewright.sandbox import Result, Spec, Take, containers, host, image, start
 
 if TYPE_CHECKING:
     import docker
@@ -38,15 +38,15 @@ class Docker:
         except SandboxError as error:
             return f"{error.message}; {error.remedy}"
 
-    def run(self, spec: Spec, output: Callable[[bytes], None]) -> Result:
+    def run(self, spec: Spec, output: Take, stdout: Take | None = None) -> Result:
         """See :class:`kubewright.sandbox.Sandbox`."""
         host.check(spec)
         begun = time.monotonic()
         with self._connected() as client:
             about, api = client.info(), client.api
             containers.sweep(api)
-            with containers.created(api, _options(spec, _image(api, spec), about)) as name:
-                code = containers.follow(api, name, spec, output, begun + spec.limits.seconds)
+            with containers.created(api, _options(spec, _image(api, spec), about, stdout is not None)) as name:
+                code = containers.follow(api, name, spec, (stdout or output, output), begun + spec.limits.seconds)
                 state = api.inspect_container(name)["State"]
         if state.get("OOMKilled"):
             output(b"kubewright: the limit of %d bytes of memory was reached\n" % (spec.limits.memory or 0))
@@ -107,13 +107,13 @@ def _user(spec: Spec) -> tuple[int, int]:
     return spec.uid, spec.gid
 
 
-def _options(spec: Spec, name: str, about: dict[str, Any]) -> dict[str, Any]:
+def _options(spec: Spec, name: str, about: dict[str, Any], apart: bool) -> dict[str, Any]:
     """The body of ``POST /containers/create`` (https://docs.docker.com/reference/api/engine/version/v1.41/)."""
     uid, gid = _user(spec)
     environment = {"PATH": None, "HOSTNAME": None, **host.environment(spec)}  # a name alone: docker shall not add it
     return {
         "Image": name,
-        "Cmd": start.command(spec.umask, host.candidates(spec), spec.argv),
+        "Cmd": start.command(spec.umask, host.candidates(spec), spec.argv, apart=apart),
         "Env": [key if value is None else f"{key}={value}" for key, value in environment.items()],
         "Hostname": spec.hostname,
         "Labels": containers.labels(),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kubewright.sandbox import Limits, Mount, Result, Sandbox, Spec
+from kubewright.sandbox import Limits, Mount, Result, Sandbox, Spec, Take
 
 #: an ordinary user's uid on the host for the tests that need one (nobody's, see bubblewrap.REAL_ID)
 ORDINARY = 65529
@@ -27,10 +27,16 @@ class Ordinary:
     def usable(self) -> str | None:
         return as_ordinary(self.inner.usable)
 
-    def run(self, spec: Spec, output: Callable[[bytes], None]) -> Result:
+    def run(self, spec: Spec, output: Take, stdout: Take | None = None) -> Result:
         if spec.build.is_dir():
             os.chown(spec.build, ORDINARY, ORDINARY)
-        return as_ordinary(lambda: self.inner.run(spec, lambda data: say(data)), output)
+        if stdout is None:
+            return as_ordinary(lambda: self.inner.run(spec, say), output)
+
+        def sort(data: bytes) -> None:
+            (stdout if data[:1] == b"1" else output)(data[1:])
+
+        return as_ordinary(lambda: self.inner.run(spec, lambda data: say(b"2" + data), lambda data: say(b"1" + data)), sort)
 
 
 def say(data: bytes) -> None:

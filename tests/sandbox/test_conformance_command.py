@@ -78,6 +78,16 @@ def test_stdout_and_stderr_come_merged_in_order(bench: Bench) -> None:
     assert bench.run("alternate", "2000").lines == [str(number) for number in range(2000)]
 
 
+def test_standard_output_comes_apart_when_it_is_asked_for(bench: Bench) -> None:
+    other, out = bytearray(), bytearray()
+    bench.sandbox.run(bench.spec("alternate", "2000"), other.extend, out.extend)
+    assert out.split() == [b"%d" % number for number in range(0, 2000, 2)]
+    assert other.split() == [b"%d" % number for number in range(1, 2000, 2)]
+    other.clear(), out.clear()
+    assert bench.sandbox.run(bench.spec("-", argv=("/missing",)), other.extend, out.extend).status == 127
+    assert not out  # what the sandbox itself has to say is not the command's
+
+
 def test_output_comes_while_the_command_runs(bench: Bench) -> None:
     times: list[float] = []
     bench.run("linger", "1", output=lambda _: times.append(time.monotonic()))

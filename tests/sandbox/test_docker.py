@@ -87,12 +87,13 @@ def test_a_daemon_that_does_not_fit_is_said(url: str, about: dict[str, object], 
 
 @pytest.mark.parametrize("size", [1, 3, 8, 9, 1000])
 def test_the_stream_is_read_however_it_is_cut(size: int) -> None:
-    frames = b"".join(bytes([1, 0, 0, 0]) + len(data).to_bytes(4, "big") + data for data in (b"one", b"", b"two" * 100, b"3"))
-    said = bytearray()
-    reader = _Frames(said.extend)
+    sent = ((1, b"one"), (2, b""), (1, b"two" * 100), (2, b"say"), (1, b"3"))
+    frames = b"".join(bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data for stream, data in sent)
+    out, other = bytearray(), bytearray()
+    reader = _Frames((out.extend, other.extend))
     for begin in range(0, len(frames), size):
         reader.take(frames[begin : begin + size])
-    assert said == b"one" + b"two" * 100 + b"3"
+    assert (out, other) == (b"one" + b"two" * 100 + b"3", b"say")
 
 
 # -- the image --------------------------------------------------------------------------------------------------------
@@ -163,14 +164,16 @@ def test_the_start_program_works_on_its_own(machine: str, tmp_path: Path, probe:
     program.write_bytes(code)
     program.chmod(0o755)
 
-    def run(umask: int, candidates: list[str], *argv: str) -> subprocess.CompletedProcess[str]:
-        words = start.command(umask, candidates, argv)[1:]
+    def run(umask: int, candidates: list[str], *argv: str, apart: bool = False) -> subprocess.CompletedProcess[str]:
+        words = start.command(umask, candidates, argv, apart=apart)[1:]
         return subprocess.run([*emulator, program, *words], capture_output=True, text=True, check=False, env={"A": "b"})
 
     done = run(0o137, ["/missing", str(probe)], "probe", "identity")
     assert re.search("umask=137 ", done.stdout)
     assert run(0o22, [str(probe)], "probe", "environment").stdout == "A=b\n"
     assert run(0o22, [str(probe)], "probe", "alternate", "4").stdout == "0\n1\n2\n3\n"
+    assert run(0o22, [str(probe)], "probe", "alternate", "4", apart=True).stdout == "0\n2\n"
+    assert "umask=777 " in run(0o777, [str(probe)], "probe", "identity", apart=True).stdout
     assert run(0o22, ["/missing", "/usr/missing"], "probe").returncode == 127
     assert run(0o22, ["/missing", "/etc"], "probe").returncode == 126
     if not emulator:

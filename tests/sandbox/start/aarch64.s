@@ -3,7 +3,7 @@ _start:
   ldr x19, [sp]                   // argc
   add x20, sp, x19, lsl #3
   add x20, x20, #16               // envp
-  add x21, sp, #16                // &argv[1]: the umask, octal
+  add x21, sp, #16                // &argv[1]: the umask, octal, and a bit
   ldr x1, [x21], #8
   mov x0, #0
 1: ldrb w2, [x1], #1
@@ -11,14 +11,16 @@ _start:
   sub w2, w2, #48
   add x0, x2, x0, lsl #3
   b 1b
-2: mov x8, #166                   // umask
+2: mov x24, x0
+  mov x8, #166                    // umask: takes the nine lowest bits
   svc #0
+  tbnz x24, #9, 5f                // the bit above them: leave stdout and stderr apart
   mov x0, #1
   mov x1, #2
   mov x2, #0
   mov x8, #24                     // dup3(1, 2, 0)
   svc #0
-  mov x0, #38
+5: mov x0, #38
   mov x1, #1
   mov x2, #0
   mov x3, #0

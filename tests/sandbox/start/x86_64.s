@@ -3,7 +3,7 @@
 _start:
   mov r12, [rsp]                  # argc
   lea r13, [rsp + 8*r12 + 16]     # envp
-  lea rbx, [rsp + 16]             # &argv[1]: the umask, octal
+  lea rbx, [rsp + 16]             # &argv[1]: the umask, octal, and a bit
   mov rsi, [rbx]
   xor edi, edi
 1: movzx eax, byte ptr [rsi]
@@ -12,13 +12,15 @@ _start:
   lea edi, [rdi*8 + rax - 48]
   inc rsi
   jmp 1b
-2: mov eax, 95                    # umask
+2: mov eax, 95                    # umask: takes the nine lowest bits
   syscall
+  test edi, 01000                 # the bit above them: leave stdout and stderr apart
+  jnz 5f
   mov edi, 1
   mov esi, 2
   mov eax, 33                     # dup2(1, 2)
   syscall
-  mov edi, 38
+5: mov edi, 38
   mov esi, 1
   xor edx, edx
   xor r10d, r10d

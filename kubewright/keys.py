@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from kubewright.canonical import canonical_digest
 from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedSource
-from kubewright.model.recipe import Recipe, Source
+from kubewright.model.recipe import Recipe, Source, Step
 
 #: raised whenever this program comes to build other bytes from the same recipe and lock
 PROCEDURE = 1
@@ -27,7 +27,7 @@ def component_key(
             "platform": platform,
             "name": recipe.name,
             "version": recipe.version,
-            "steps": [dataclasses.asdict(step) for step in recipe.steps],
+            "steps": [_step(step) for step in recipe.steps],
             "outputs": [dataclasses.asdict(output) for output in recipe.outputs],
             "overlays": [dataclasses.asdict(overlay) for overlay in recipe.overlays],
             "inputs": [dataclasses.asdict(each) for each in recipe.inputs],
@@ -53,6 +53,14 @@ def builder_digest(builder: LockedBuilder) -> str:
 def smoke_digest(recipe: Recipe) -> str:
     """The smoke checks: not part of the key, since they decide no byte; a record says which ones passed."""
     return canonical_digest([dataclasses.asdict(smoke) for smoke in recipe.smokes])
+
+
+def _step(step: Step) -> object:
+    """Without what was added to steps later, where it is not used: keys of older recipes stay as they are."""
+    found = dataclasses.asdict(step)
+    if not step.stdout:
+        del found["stdout"]
+    return found
 
 
 def _source(source: Source, pin: LockedSource) -> object:

@@ -82,12 +82,13 @@ class RecordedBuilder:
 
 @dataclass(frozen=True, slots=True)
 class RecordedStep:
-    """A command as it was run inside the sandbox."""
+    """A command as it was run inside the sandbox; ``stdout``: the file below /build that its standard output became."""
 
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
     seconds: float
+    stdout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

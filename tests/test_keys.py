@@ -44,6 +44,13 @@ def test_what_is_for_people_only_changes_no_key(name: str) -> None:
     assert key(dataclasses.replace(recipe, sources=sources)) == key(recipe)
 
 
+def test_standard_output_as_a_file_is_in_the_key() -> None:
+    recipe = RECIPES["k3s-like"]
+    steps = tuple(dataclasses.replace(step, stdout="out/x") if step.run else step for step in recipe.steps)
+    assert steps != recipe.steps
+    assert key(dataclasses.replace(recipe, steps=steps)) != key(recipe)
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_what_decides_bytes_changes_the_key(name: str) -> None:
     recipe, pins = RECIPES[name], LOCK.components[name]

@@ -102,6 +102,31 @@ def test_patches_of_a_module_imply_its_files() -> None:
     assert load_recipe(FIXTURES / "plugins" / "recipe.toml").sources[0].unpack
 
 
+def test_a_source_takes_the_version_of_another_recipe(tmp_path: Path) -> None:
+    edited("plugins", tmp_path)
+    path = edited("small", tmp_path, ("[[step]]", 'version = "v{version:plugins}"\n[[step]]'))
+    assert load_recipe(path).sources[0].version == "v1.9.1"
+    edited("plugins", tmp_path, ('version = "1.9.1"', 'version = "1.9.2"'))
+    assert load_recipes(tmp_path)["small"].sources[0].version == "v1.9.2"
+
+
+@pytest.mark.parametrize("name", ["nothing", "../plugins", "plugins/../plugins"])
+def test_a_version_of_no_recipe(tmp_path: Path, name: str) -> None:
+    edited("plugins", tmp_path)
+    path = edited("small", tmp_path, ("[[step]]", f'version = "v{{version:{name}}}"\n[[step]]'))
+    with pytest.raises(RecipeError, match=rf"source\[0\]\.version: .*there is no recipes/{name} with a version"):
+        load_recipe(path)
+
+
+def test_a_manifest_names_our_images_by_version(tmp_path: Path) -> None:
+    edited("plugins", tmp_path)
+    output = '[[output]]\npath = "a.yaml"\nkind = "file"\n'
+    manifest = '[[manifest]]\noutput = "a.yaml"\nreplace = {"x.example/y" = "x.example/z:{version:plugins}"}\n[[smoke]]'
+    path = edited("small", tmp_path, ("[[smoke]]", output + manifest))
+    (found,) = load_recipe(path).manifests
+    assert dict(found.replace) == {"x.example/y": "x.example/z:1.9.1"}
+
+
 def test_all_recipes_of_a_folder_by_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     edited("small", tmp_path)
@@ -235,6 +260,23 @@ BAD: dict[str, tuple[str, tuple[str, str], str, str] | tuple[str, tuple[str, str
         "small",
         ("[[step]]", 'tag = "{commit}"\n[[step]]'),
         "source[0].tag: unknown variable {commit}",
+    ),
+    "another component's version in a step": (
+        "small",
+        ("v{version}", "v{version:plugins}"),
+        "smoke[0].expect[0]: unknown variable {version:plugins}",
+    ),
+    "standard output of a go step": (
+        "small",
+        ("[[step]]", '[[step]]\nstdout = "out/x"'),
+        "step[0].stdout: belongs to `run`",
+        "stdout",
+    ),
+    "manifest of no output": (
+        "small",
+        ("[[smoke]]", '[[manifest]]\noutput = "small"\n[[smoke]]'),
+        "manifest[0].output: 'small' is no output of kind file",
+        'output = "small"',
     ),
     "commit of no source": (
         "k3s-like",

@@ -106,6 +106,12 @@ def test_a_recipe_and_its_inputs_share_platforms(project: Path) -> None:
     ]
 
 
+def test_a_version_of_no_recipe_is_found(project: Path) -> None:
+    edit = ("[[step]]", 'version = "{version:nothing}"\n[[step]]')
+    (said,) = found(change(project / "recipes/small/recipe.toml", edit))
+    assert "source[0].version: {version:nothing}: there is no recipes/nothing" in said
+
+
 def test_what_is_wrong_with_another_file_is_said(project: Path) -> None:
     change(project / "recipes/plugins/recipe.toml", ("summary", "sumary"))
     change(project / "builders/cgo.toml", ("1.26.8", "1"))

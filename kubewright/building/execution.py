@@ -13,7 +13,7 @@ from kubewright.building.log import Log
 from kubewright.building.outputs import inside
 from kubewright.building.steps import GO_OUT, Command, Layout, commands, smoke_command
 from kubewright.building.workspace import lay_out
-from kubewright.disk import refusal
+from kubewright.disk import refusal, writing
 from kubewright.errors import BuildError, KubewrightError, OutputError, SandboxError, SmokeError
 from kubewright.fetch.gomodule import module_cache
 from kubewright.model.recipe import Smoke
@@ -22,7 +22,7 @@ from kubewright.model.template import expand
 from kubewright.project import Component, Project
 from kubewright.record import RecordedOutput, RecordedStep
 from kubewright.report import Progress
-from kubewright.sandbox import Limits, Mount, Sandbox, Spec
+from kubewright.sandbox import Limits, Mount, Result, Sandbox, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,38 @@ def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], Recor
         log.progress.stage("build" if len(planned) == 1 else f"build {number}/{len(planned)}")
         log.say(f"step {number}: {' '.join(command.argv)}")
         spec = make_spec(execution, command)
-        result = execution.sandbox.run(spec, log.take)
+        result = _run(execution, spec, command.stdout)
         if result.status:
             raise _step_failed(execution, number, command, result.status)
         enforced = result.enforced
         _rename_programs(execution, command)
-        recorded.append(RecordedStep(command.argv, command.cwd, dict(spec.env), round(result.seconds, 3)))
+        recorded.append(RecordedStep(command.argv, command.cwd, dict(spec.env), round(result.seconds, 3), command.stdout))
     return Ran(tuple(recorded), enforced)
+
+
+def _run(execution: Execution, spec: Spec, stdout: str) -> Result:
+    """Run one step. Its standard output becomes the file ``stdout``, where that is asked for, once the step has succeeded."""
+    if not stdout:
+        return execution.sandbox.run(spec, execution.log.take)
+    beside = execution.directory.with_name("stdout")  # out of the step's reach
+    with beside.open("wb") as file:
+
+        def take(data: bytes) -> None:
+            with writing(beside.parent):
+                file.write(data)
+
+        result = execution.sandbox.run(spec, execution.log.take, take)
+    if not result.status:
+        target = inside(execution.directory, stdout)
+        if target.exists():
+            raise OutputError(
+                f"{execution.component.label}: {stdout} is there already when a step's standard output is to become it",
+                remedy="correct `stdout` of the step in the recipe",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside.chmod(0o644)
+        beside.rename(target)
+    return result
 
 
 def _step_failed(execution: Execution, number: int, command: Command, status: int) -> KubewrightError:

@@ -35,13 +35,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command in the sandbox. ``renames``: file left in GO_OUT -> path below out/. ``pure``: nothing of the source runs."""
+    """One command in the sandbox. ``renames``: file left in GO_OUT -> path below out/. ``pure``: nothing of the source runs.
+    ``stdout``: the file below the build directory that its standard output becomes; empty for the log."""
 
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
     renames: Mapping[str, str] = field(default_factory=dict)
     pure: bool = False
+    stdout: str = ""
 
 
 def commands(recipe: Recipe, variables: Mapping[str, str], platform: str, layout: Layout) -> list[Command]:
@@ -62,7 +64,8 @@ def _command(recipe: Recipe, step: Step, variables: Mapping[str, str], platform:
     if step.go is not None:
         return _go_command(step.go, variables, platform, layout)
     env = _environment(variables, layout, step.env)
-    return Command(tuple(expand(word, variables) for word in step.run), layout.under(step.dir), env)
+    argv = tuple(expand(word, variables) for word in step.run)
+    return Command(argv, layout.under(step.dir), env, stdout=step.stdout)
 
 
 def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layout: Layout) -> Command:

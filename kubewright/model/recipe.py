@@ -7,6 +7,7 @@ be taken as it stands.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kubewright.model import tomlfile
 from kubewright.model.recipe_model import (
     GoStep,
     Input,
+    Manifest,
     Name,
     Output,
     Overlay,
@@ -29,13 +31,15 @@ from kubewright.model.recipe_model import (
     Version,
     has_main_module,
 )
-from kubewright.model.recipe_rules import problems_of
+from kubewright.model.recipe_rules import named_components, problems_of
+from kubewright.model.schema import show_path
 from kubewright.model.template import expand, recipe_context
 
 __all__ = [
     "FILE",
     "GoStep",
     "Input",
+    "Manifest",
     "Name",
     "Output",
     "Overlay",
@@ -62,7 +66,8 @@ DRAFT = "recipe.draft.toml"
 def load_recipe(path: Path) -> Recipe:
     """The recipe in the file ``path`` (recipes/NAME/recipe.toml); raises RecipeError with every problem found."""
     document = tomlfile.read(path, RecipeError)
-    return resolve(tomlfile.load(Recipe, document, lambda recipe: problems_of(recipe, path.parent.name)))
+    recipe = tomlfile.load(Recipe, document, lambda recipe: problems_of(recipe, path.parent.name))
+    return resolve(recipe, _versions(recipe, path))
 
 
 def load_recipes(directory: Path) -> dict[str, Recipe]:
@@ -70,11 +75,41 @@ def load_recipes(directory: Path) -> dict[str, Recipe]:
     return {path.parent.name: load_recipe(path) for path in sorted(directory.glob(f"*/{FILE}"))}
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """``recipe`` with default names and the variables of its sources filled in."""
-    context = recipe_context(recipe.version)
+def resolve(recipe: Recipe, versions: Mapping[str, str]) -> Recipe:
+    """``recipe`` with default names and the variables of its sources and manifests filled in.
+
+    ``versions``: of the other components that it names, see ``named_components``.
+    """
+    context = recipe_context(recipe.version) | {f"version:{name}": version for name, version in versions.items()}
     sources = tuple(_resolve_source(source, recipe.name, context) for source in recipe.sources)
-    return dataclasses.replace(recipe, sources=sources)
+    manifests = tuple(
+        dataclasses.replace(each, replace={theirs: expand(ours, context) for theirs, ours in each.replace.items()})
+        for each in recipe.manifests
+    )
+    return dataclasses.replace(recipe, sources=sources, manifests=manifests)
+
+
+def _versions(recipe: Recipe, path: Path) -> dict[str, str]:
+    """The versions of the other components that the recipe names, from their recipes, which lie beside its own."""
+    found = {}
+    for name, key in named_components(recipe).items():
+        version = sibling_version(path, name)
+        if not version:
+            raise RecipeError(
+                f"{path}: {show_path(key)}: {{version:{name}}}: there is no recipes/{name} with a version",
+                remedy="correct the name, or add the recipe",
+            )
+        found[name] = version
+    return found
+
+
+def sibling_version(path: Path, name: str) -> str:
+    """The version in the recipe of the component ``name``, which lies beside the one at ``path``; empty without one."""
+    other = path.parent.parent / name / FILE
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        return ""
+    version = tomlfile.read(other, RecipeError).data.get("version") if other.is_file() else None
+    return version if isinstance(version, str) else ""
 
 
 def _resolve_source(source: Source, component: str, context: Mapping[str, str]) -> Source:

@@ -10,8 +10,8 @@ from kubewright.errors import KubewrightError, RecipeError
 from kubewright.model import tomlfile
 from kubewright.model.builder import Builder, load_builder
 from kubewright.model.decode import decode
-from kubewright.model.recipe import FILE, Input, Recipe, load_recipe
-from kubewright.model.recipe_rules import problems_of
+from kubewright.model.recipe import FILE, Input, Recipe, load_recipe, sibling_version
+from kubewright.model.recipe_rules import named_components, problems_of
 from kubewright.model.schema import Problem, show_path
 
 
@@ -77,6 +77,9 @@ def _references(recipe: Recipe, root: Path) -> Iterator[Problem]:
             yield Problem(("overlay", at, "from"), message, "add it, or correct the name")
     for at, item in enumerate(recipe.inputs):
         yield from _input(recipe, item, at, root)
+    for name, key in named_components(recipe).items():
+        if not sibling_version(root / "recipes" / recipe.name / FILE, name):
+            yield Problem(key, f"{{version:{name}}}: there is no recipes/{name} with a version", "correct the name")
 
 
 def _builder(recipe: Recipe, root: Path) -> Iterator[Problem]:

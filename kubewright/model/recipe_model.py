@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from kubewright.model.schema import AtLeast, Case, Cases, Doc, ExactlyOne, Key, NotEmpty, Pattern
-from kubewright.model.template import EARLY, Template
+from kubewright.model.template import EARLY, EARLY_WITH_ARGUMENT, Template
 
 Name = Annotated[str, Pattern(r"[a-z0-9][a-z0-9-]*", "a name of lower-case letters, digits and '-'")]
 #: what packaging.version.Version takes and Go tags use: 1.37.2, 2.8.0-rc.1, 1.37.1+k3s1
@@ -33,7 +33,7 @@ _WEB = r"https?://[^\s/@<>]+(/\S*)?|file:///\S+"
 _URL = Pattern(_WEB, "an http(s) or file URL without credentials")
 Url = Annotated[str, _URL]
 GitUrl = Annotated[str, Pattern(_WEB + r"|ssh://([a-z0-9_-]+@)?[^\s/@]+/\S*", "a URL without a password")]
-EarlyText = Annotated[str, Template(EARLY, ())]
+EarlyText = Annotated[str, Template(EARLY, EARLY_WITH_ARGUMENT)]
 LateText = Annotated[str, Template()]
 
 
@@ -148,6 +148,10 @@ class Step:
     run: Annotated[tuple[LateText, ...], Doc("A command as an argument list; there is no shell."), NotEmpty("minItems")] = ()
     dir: Annotated[RelativePath, Doc("Of `run`, relative to /build. Default: /build.")] = ""
     env: Annotated[Mapping[str, LateText], Doc("Of `run`: more environment.")] = field(default_factory=dict)
+    stdout: Annotated[
+        RelativePath,
+        Doc("Of `run`: a file, relative to /build, that its standard output becomes. Default: the log, with standard error."),
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,17 @@ class Smoke:
     expect: Annotated[tuple[LateText, ...], Doc("Each occurs in what it prints (stdout and stderr).")] = ()
     status: Annotated[int, Doc("Its exit status."), AtLeast(0)] = 0
     env: Annotated[Mapping[str, LateText], Doc("More environment.")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An output that is applied to a cluster. A bundle takes it with every image named by digest; see manifests.md."""
+
+    output: Annotated[RelativePath, Doc("One of the outputs.")]
+    replace: Annotated[
+        Mapping[Annotated[str, NotEmpty()], EarlyText],
+        Doc("Image that upstream names (without a tag: whatever its tag) -> the reference of ours that stands for it."),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +208,7 @@ class Recipe:
     overlays: Annotated[tuple[Overlay, ...], Key("overlay"), Doc("Files of ours laid into the build.")] = ()
     inputs: Annotated[tuple[Input, ...], Key("input"), Doc("Outputs of other components.")] = ()
     smokes: Annotated[tuple[Smoke, ...], Key("smoke"), Doc("Checks that run what was built.")] = ()
+    manifests: Annotated[tuple[Manifest, ...], Key("manifest"), Doc("Outputs that are applied to a cluster.")] = ()
 
 
 def has_main_module(recipe: Recipe) -> bool:

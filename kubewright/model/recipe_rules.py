@@ -19,6 +19,7 @@ def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
         yield from _step(recipe, step, ("step", index))
     yield from _outputs(recipe)
     yield from _smokes(recipe)
+    yield from _manifests(recipe)
     yield from _placements(recipe)
     yield from _platforms(recipe)
     for path, text in templates(recipe):
@@ -53,6 +54,19 @@ def templates(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     for index, smoke in enumerate(recipe.smokes):
         yield from _strings(("smoke", index, "run"), smoke.run)
         yield from _strings(("smoke", index, "expect"), smoke.expect)
+    for index, manifest in enumerate(recipe.manifests):
+        yield from _strings(("manifest", index, "replace"), manifest.replace)
+
+
+def named_components(recipe: Recipe) -> dict[str, KeyPath]:
+    """The components whose version the recipe takes, ``{version:NAME}``, each with one place that does."""
+    found: dict[str, KeyPath] = {}
+    for path, text in templates(recipe):
+        for name in variables(text) if "{" in text else ():
+            head, _, argument = name.partition(":")
+            if head == "version" and argument:
+                found.setdefault(argument, path)
+    return found
 
 
 def _strings(path: KeyPath, values: Mapping[str, str] | tuple[str, ...]) -> Iterator[tuple[KeyPath, str]]:
@@ -85,9 +99,11 @@ def _sources(recipe: Recipe) -> Iterator[Problem]:
 
 def _step(recipe: Recipe, step: Step, path: KeyPath) -> Iterator[Problem]:
     if step.go:
-        for key, value in (("dir", step.dir), ("env", step.env)):
+        for key, value, remedy in (("dir", step.dir, "write go.dir"), ("env", step.env, "write go.env")):
             if value:
-                yield Problem((*path, key), "belongs to `run`", f"write go.{key}")
+                yield Problem((*path, key), "belongs to `run`", remedy)
+        if step.stdout:
+            yield Problem((*path, "stdout"), "belongs to `run`", "remove it: a go step's output is its programs")
         yield from _go(recipe, step.go, (*path, "go"))
 
 
@@ -138,6 +154,16 @@ def _smokes(recipe: Recipe) -> Iterator[Problem]:
         if program not in programs and not _tree_above(recipe, program):
             message = f"{program!r} is no output of kind program"
             yield Problem(("smoke", at, "run", 0), message, f"the programs are: {', '.join(programs) or 'none'}")
+
+
+def _manifests(recipe: Recipe) -> Iterator[Problem]:
+    files = sorted(item.path for item in recipe.outputs if item.kind == "file")
+    names = (((("manifest", at, "output"), item.output)) for at, item in enumerate(recipe.manifests))
+    yield from _repeated(names, "the manifest")
+    for at, item in enumerate(recipe.manifests):
+        if item.output not in files:
+            message = f"{item.output!r} is no output of kind file"
+            yield Problem(("manifest", at, "output"), message, f"the files are: {', '.join(files) or 'none'}")
 
 
 def _placements(recipe: Recipe) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from kubewright.errors import BuildError
 from kubewright.files.digest import sha256_file, sha256_hex
 from kubewright.model.tomlwrite import encode
 from kubewright.project import Component, Project
-from kubewright.record import BuildRecord, RecordedSource
+from kubewright.record import BuildRecord, RecordedSource, RecordedStep
 from kubewright.sbom import purl
 from kubewright.verify.statement import PROVENANCE, TYPE
 
@@ -77,12 +77,17 @@ def _internal(record: BuildRecord) -> Json:
     """How it was run, and what the subjects are: ``size`` counts the bytes that are hashed."""
     return {
         "conditions": {**dataclasses.asdict(record.conditions), "enforced": list(record.conditions.enforced)},
-        "steps": [{"argv": list(step.argv), "cwd": step.cwd, "env": dict(step.env)} for step in record.steps],
+        "steps": [_step(step) for step in record.steps],
         "outputs": [
             {"path": output.path, "kind": output.kind, "size": output.size}
             for output in sorted(record.outputs, key=lambda output: output.path)
         ],
     }
+
+
+def _step(step: RecordedStep) -> Json:
+    found: Json = {"argv": list(step.argv), "cwd": step.cwd, "env": dict(step.env)}
+    return found | {"stdout": step.stdout} if step.stdout else found
 
 
 def _dependencies(project: Project, component: Component, record: BuildRecord) -> list[Json]:

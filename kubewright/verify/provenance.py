@@ -100,6 +100,7 @@ class Step:
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
+    stdout: Annotated[RelativePath, Doc("The file below /build that its standard output became.")] = ""
 
 
 @dataclass(frozen=True, slots=True)

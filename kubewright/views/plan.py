@@ -12,7 +12,7 @@ from kubewright.model.template import expand
 from kubewright.project import Component, Project
 from kubewright.record import key_name
 from kubewright.views.text import count, indented, labelled, shell, table
-from kubewright.views.why_text import environment
+from kubewright.views.why_text import environment, redirected
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,15 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCommand:
-    """A command in the sandbox. ``expect``: texts that a smoke check has to print; ``status`` what it has to end with."""
+    """A command in the sandbox. ``expect``: texts that a smoke check has to print; ``status`` what it has to end with;
+    ``stdout``: the file below /build that its standard output becomes."""
 
     argv: tuple[str, ...]
     cwd: str
     env: Mapping[str, str]
     expect: tuple[str, ...] = ()
     status: int = 0
+    stdout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def make_plan(project: Project, component: Component) -> Plan:
         recorded=project.store.ref("record", key_name(component.key)) is not None,
         inputs=tuple(_inputs(component)),
         layout=tuple(_layout(component)),
-        commands=tuple(PlannedCommand(each.argv, each.cwd, each.env) for each in planned),
+        commands=tuple(PlannedCommand(each.argv, each.cwd, each.env, stdout=each.stdout) for each in planned),
         outputs=tuple(PlannedOutput(each.path, each.kind, digests.get(each.path, "")) for each in recipe.outputs),
         smokes=tuple(_smokes(component, layout)),
     )
@@ -179,7 +181,7 @@ def _output_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 
 def _command(title: str, command: PlannedCommand) -> str:
-    lines = [f"{title} in {command.cwd}", indented(shell(command.argv)), environment(command.env)]
+    lines = [f"{title} in {command.cwd}", indented(shell(command.argv)) + redirected(command.stdout), environment(command.env)]
     if command.expect:
         lines.append(labelled([("expects", "\n".join(command.expect))], "    "))
     if command.status:

@@ -153,7 +153,7 @@ def explain_lock(project: Project, component: Component) -> Explanation:
         modules_from=modules_from,
         builder=recording.recorded_builder(component),
         dependencies=component.dependencies,
-        steps=tuple(RecordedStep(each.argv, each.cwd, each.env, 0) for each in planned),
+        steps=tuple(RecordedStep(each.argv, each.cwd, each.env, 0, each.stdout) for each in planned),
         outputs=tuple(
             ExplainedOutput(each.path, each.kind, known.get(each.path, ""), None, "accepted" if known else "not accepted")
             for each in recipe.outputs

@@ -156,8 +156,13 @@ def _builder(facts: Explanation, everything: bool) -> str:
 def _steps(facts: Explanation) -> Iterator[str]:
     for number, step in enumerate(facts.steps, 1):
         took = f", {duration(step.seconds)}" if facts.build else ""
-        command = f"step {number} in {step.cwd}{took}\n{indented(shell(step.argv))}"
+        command = f"step {number} in {step.cwd}{took}\n{indented(shell(step.argv))}{redirected(step.stdout)}"
         yield f"{command}\n{environment(step.env)}"
+
+
+def redirected(stdout: str) -> str:
+    """What is said of a step whose standard output becomes a file."""
+    return f"\n{labelled([('stdout', stdout)], '    ')}" if stdout else ""
 
 
 def environment(env: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from workshop import Workshop, listed
 
+from kubewright import record
 from kubewright.errors import BuildError, IrreproducibleError, OutputError, SmokeError, TimeLimitError
 
 WRITE = ["tool", "write", "out/x", "hello"]
@@ -63,6 +64,42 @@ def test_outputs_are_those_that_are_declared(shop: Workshop, steps: list[list[st
     shop.small("x", *steps)
     shop.doit("lock:x")
     done = shop.doit("build:x", status=OutputError.exit_code)
+    assert said in done.err
+    shop.built_nothing("x")
+
+
+BOTH = ["tool", "both", "printed", "beside it"]
+
+
+def test_standard_output_becomes_a_file(shop: Workshop) -> None:
+    shop.small("x", BOTH)
+    shop.edit("recipes/x/recipe.toml", "[[output]]", 'stdout = "out/x"\n[[output]]')
+    shop.doit("lock:x")
+    shop.doit("build:x")
+    assert shop.artifact("x").read_text() == "printed\n"
+    assert shop.artifact("x").stat().st_mode & 0o777 == 0o644
+    found = shop.project().component("x")
+    built = record.load(shop.project().store, found.key)
+    assert built is not None
+    assert built.steps[0].stdout == "out/x"
+    log = shop.project().store.read(built.log).decode()
+    assert "beside it" in log
+    assert "printed" not in log.replace(" ".join(BOTH), "")
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "said"),
+    [
+        (WRITE, BOTH, "out/x is there already"),
+        (["tool", "link", "/etc", "out/x"], BOTH, "out/x is a symbolic link"),
+        (["tool", "say", "nothing"], ["tool", "fail", "the reason"], "the reason"),
+    ],
+)
+def test_what_standard_output_cannot_become(shop: Workshop, first: list[str], step: list[str], said: str) -> None:
+    shop.small("x", first, step)
+    shop.edit("recipes/x/recipe.toml", "[[output]]", 'stdout = "out/x"\n[[output]]')
+    shop.doit("lock:x")
+    done = shop.doit("build:x", status=BuildError.exit_code if "fail" in step else OutputError.exit_code)
     assert said in done.err
     shop.built_nothing("x")
 

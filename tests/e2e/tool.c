@@ -35,6 +35,8 @@ int main(int count, char **words) {
     const char *verb = count > 1 ? words[1] : "";
     if (!strcmp(verb, "say") && count == 3)
         return puts(words[2]) < 0;
+    if (!strcmp(verb, "both") && count == 4)
+        return puts(words[2]) < 0 || fprintf(stderr, "%s\n", words[3]) < 0;
     if (!strcmp(verb, "fail") && count == 3)
         return fprintf(stderr, "%s\n", words[2]), 3;
     if (!strcmp(verb, "lines") && count == 3)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kubewright.errors import EXIT_CODES
 from kubewright.model import reference, schema_json
+from kubewright.oci import archive_errors as _archive_errors  # noqa: F401
 from kubewright.oci import errors as _oci_errors  # noqa: F401
 from kubewright.project import Project
 from kubewright.sbom import errors as _sbom_errors  # noqa: F401 - its classes register themselves

@@ -31,6 +31,7 @@ LAYERS = [
     "building",
     "sbom",
     "trust",
+    "manifests",
     "lock",
     "gc",
     "views",

@@ -18,6 +18,7 @@ from kubewright.oci import errors as _oci_errors  # noqa: F401
 from kubewright.project import Project
 from kubewright.sbom import errors as _sbom_errors  # noqa: F401 - its classes register themselves
 from kubewright.store import replace_file
+from kubewright.verify import bundle_errors as _bundle_errors  # noqa: F401
 from kubewright.verify import schemas
 from kubewright.views.status import readme_table, update_block
 

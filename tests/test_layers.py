@@ -32,6 +32,7 @@ LAYERS = [
     "sbom",
     "trust",
     "manifests",
+    "bundle",
     "lock",
     "gc",
     "views",

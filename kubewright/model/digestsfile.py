@@ -34,6 +34,12 @@ class Accepted:
     key: Annotated[Digest, Doc("Build key: everything that went in.")]
     outputs: Annotated[Mapping[RelativePath, Digest], Doc("Path -> digest of the output."), NotEmpty("minProperties")]
     builds: Annotated[tuple[AgreedBuild, ...], Key("build"), Doc("Builds that agreed."), NotEmpty("minItems")]
+    images: Annotated[Mapping[Name, Digest], Doc("Image -> digest of its manifest, on which two assemblies agreed.")] = field(
+        default_factory=dict
+    )
+    image_keys: Annotated[Mapping[Name, Digest], Doc("Image -> key: everything that went into it.")] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,13 @@ def with_accepted(digests: Digests, component: str, platform: str, accepted: Acc
 
 def _sort_builds(accepted: Accepted) -> Accepted:
     builds = tuple(sorted(accepted.builds, key=lambda build: (build.sandbox, build.varied)))
-    return dataclasses.replace(accepted, outputs=dict(sorted(accepted.outputs.items())), builds=builds)
+    return dataclasses.replace(
+        accepted,
+        outputs=dict(sorted(accepted.outputs.items())),
+        builds=builds,
+        images=dict(sorted(accepted.images.items())),
+        image_keys=dict(sorted(accepted.image_keys.items())),
+    )
 
 
 def _from_document(document: tomlfile.Document) -> Digests:
@@ -109,3 +121,6 @@ def _problems(digests: Digests) -> Iterator[Problem]:
             if len(accepted.builds) < 2:
                 message = "one build agrees with nobody"
                 yield Problem(("component", name, platform, "build"), message, f"./doit accept:{name} after a rebuild")
+            for image in sorted({*accepted.images} ^ {*accepted.image_keys}):
+                message = f"the image {image!r} is in one of `images` and `image_keys`, and not in the other"
+                yield Problem(("component", name, platform, "images"), message, f"./doit accept:{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,14 @@ class LayoutWriter:
         digest = digest_of(data)
         self._write(self._path(digest), data)
         return Written(digest, len(data))
+
+    def fill(self, digest: str, pieces: Iterable[bytes], progress: Report) -> None:
+        """Add a blob from a stream that checks itself."""
+        with self._path(digest).open("xb", buffering=0) as out:
+            os.fchmod(out.fileno(), 0o644)
+            for piece in pieces:
+                _write_all(out, piece)
+                progress(len(piece))
 
     def add(self, digest: str, source: Source) -> None:
         """Add a blob of which the digest is known. Raises BlobDamagedError when its bytes are others."""

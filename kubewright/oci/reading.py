@@ -56,7 +56,7 @@ class OpenLayout:
     def __init__(self, blobs: Blobs) -> None:
         self.name = blobs.name
         self._blobs = blobs
-        self._sizes = blobs.sizes()
+        self.sizes: Mapping[str, int] = blobs.sizes()
         self.index: Index = parse_index(blobs.index(), f"{self.name}: index.json")
 
     def read(self, descriptor: Descriptor, limit: int = DOCUMENT_SIZE) -> bytes:
@@ -72,7 +72,7 @@ class OpenLayout:
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[CheckedStream]:
         """A blob as a stream, which raises BlobDamagedError at the end of bytes that are not the descriptor's."""
-        there = self._sizes.get(descriptor.digest)
+        there = self.sizes.get(descriptor.digest)
         if there is None:
             raise BlobMissingError(f"{self.name}: {descriptor.digest} ({descriptor.media_type}) is not there", remedy=_REMEDY)
         if there != descriptor.size:
@@ -120,7 +120,7 @@ class OpenLayout:
                 with self.open(descriptor) as stream:
                     for piece in stream:
                         progress(len(piece))
-        extra = sorted(set(self._sizes) - found)
+        extra = sorted(set(self.sizes) - found)
         if extra:
             message = f"{self.name}: nothing refers to the blob {extra[0]}" + (f" and {len(extra) - 1} more" * (len(extra) > 1))
             raise BlobExtraError(message, remedy=_REMEDY)
@@ -131,7 +131,7 @@ class OpenLayout:
         if descriptor.media_type != MANIFEST:
             return []
         manifest = self.manifest(descriptor)
-        if manifest.subject and self._sizes.get(manifest.subject.digest) != manifest.subject.size:
+        if manifest.subject and self.sizes.get(manifest.subject.digest) != manifest.subject.size:
             message = f"{self.name}: {descriptor.digest} is about {manifest.subject.digest}, which is not there"
             raise BlobMissingError(message, remedy=_REMEDY)
         return [manifest.config, *manifest.layers]

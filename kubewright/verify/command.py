@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.errors import KubewrightError
+from kubewright.errors import KubewrightError, UsageError
+from kubewright.verify import bundle_report
+from kubewright.verify.bundle_check import BundleOptions, is_bundle_path, verify_bundle
 from kubewright.verify.check import Options, verify_set
 from kubewright.verify.policy import load_policy
 from kubewright.verify.report import as_data, as_text, refusal, to_json
@@ -30,6 +32,8 @@ class Arguments:
 def verify(arguments: Arguments) -> str:
     """What to print on success. A refusal is a VerifyError; with ``json`` it is also printed as JSON."""
     try:
+        if is_bundle_path(arguments.path):
+            return _verify_bundle(arguments)
         options = Options(arguments.attestations, arguments.release, arguments.copy_to)
         report = verify_set(arguments.path, load_policy(arguments.policy), arguments.policy, options)
     except KubewrightError as error:
@@ -37,6 +41,19 @@ def verify(arguments: Arguments) -> str:
             sys.stdout.write(to_json(refusal(error)))
         raise
     return to_json(as_data(report)) if arguments.json else as_text(report, explain=arguments.explain)
+
+
+def _verify_bundle(arguments: Arguments) -> str:
+    if arguments.attestations or arguments.release:
+        raise UsageError(
+            f"{arguments.path} is a bundle, which has its statements and its release in it",
+            remedy="leave --attestations and --release out",
+        )
+    options = BundleOptions(arguments.copy_to)
+    with verify_bundle(arguments.path, load_policy(arguments.policy), arguments.policy, options) as bundle:
+        if arguments.json:
+            return to_json(bundle_report.as_data(bundle))
+        return bundle_report.as_text(bundle, explain=arguments.explain)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -66,10 +83,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kubewright-verify",
-        description="Verify a signed set, a component of it or one file, under a policy of your own. No network, no writing "
-        "before everything has passed.",
+        description="Verify a bundle, a signed set, a component of it or one file, under a policy of your own. No network, "
+        "no writing before everything has passed.",
     )
-    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="a set, a component's folder, or a file")
+    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="a set, a component's folder, a file, or a bundle")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="what you trust; never a file of the set")
     parser.add_argument("--explain", action="store_true", help="say which rule was satisfied by which statement")
     parser.add_argument("--json", action="store_true", help="print JSON for programs, for refusals as well")

@@ -7,9 +7,9 @@ verify is refused at once, whatever else the set holds: it can only be damage or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from kubewright.canonical import canonical_digest
 from kubewright.verify import strictjson
@@ -24,7 +24,6 @@ from kubewright.verify.errors import (
     VerifyError,
 )
 from kubewright.verify.licences import licences
-from kubewright.verify.pinned import Folder
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import Provenance, read_provenance
 from kubewright.verify.release import Release, read_release
@@ -78,12 +77,25 @@ class Ignored:
 Found = tuple[tuple[Evidence, ...], tuple[Ignored, ...]]
 
 
+class Documents(Protocol):
+    """Where statements are: a folder of a set (``pinned.Folder``), or what a bundle has about something."""
+
+    def name(self, path: str) -> str:
+        """How messages call a file."""
+
+    def walk(self) -> Sequence[tuple[str, bool]]:
+        """Every path, each with whether it is a directory."""
+
+    def read(self, path: str, limit: int, *, again: bool = False) -> bytes:
+        """A file's bytes; JsonSizeError when there are more than ``limit``."""
+
+
 def is_bundle(name: str) -> bool:
     """Whether a file's name is that of a bundle."""
     return name.endswith(SUFFIX)
 
 
-def gather(folder: Folder, place: str, names: Iterable[str], policy: Policy) -> Found:
+def gather(folder: Documents, place: str, names: Iterable[str], policy: Policy) -> Found:
     """Read the bundles ``names`` of the directory ``place`` of ``folder``."""
     evidence: list[Evidence] = []
     ignored: list[Ignored] = []
@@ -96,7 +108,7 @@ def gather(folder: Folder, place: str, names: Iterable[str], policy: Policy) -> 
     return tuple(evidence), tuple(ignored)
 
 
-def _read(folder: Folder, place: str, name: str, policy: Policy) -> Evidence | Ignored:
+def _read(folder: Documents, place: str, name: str, policy: Policy) -> Evidence | Ignored:
     path = f"{place}/{name}" if place else name
     shown = folder.name(path)
     words = _NAME.fullmatch(name)
@@ -147,7 +159,7 @@ def _evidence(name: str, kind: str, place: str, operator: str, fingerprint: str,
     )
 
 
-def _bad_signature(folder: Folder, path: str, bundle: Bundle, operator: str, policy: Policy) -> SignatureError:
+def _bad_signature(folder: Documents, path: str, bundle: Bundle, operator: str, policy: Policy) -> SignatureError:
     """Tell a changed payload from a signature that was taken from another statement of the set."""
     shown = folder.name(path)
     for other, is_folder in folder.walk():
@@ -164,7 +176,7 @@ def _bad_signature(folder: Folder, path: str, bundle: Bundle, operator: str, pol
     )
 
 
-def _signs(folder: Folder, other: str, bundle: Bundle, policy: Policy) -> bool:
+def _signs(folder: Documents, other: str, bundle: Bundle, policy: Policy) -> bool:
     try:
         found = parse_bundle(folder.read(other, strictjson.ENVELOPE.size, again=True))
     except VerifyError:

@@ -70,9 +70,14 @@ def places_of(folder: Folder, inside: str) -> list[str]:
     for _ in range(3 - (len(parts) if inside else 1)):
         found = [f"{each}/{name}" for each in found for name in _folders(folder, each)]
     for place in found:
-        if not _PLACE.fullmatch(place):
+        if not is_place(place):
             raise ArtifactUnknownError(f"{folder.name(place)} is not NAME/VERSION/OS-ARCH")
     return found
+
+
+def is_place(path: str) -> bool:
+    """Whether a path is NAME/VERSION/OS-ARCH."""
+    return _PLACE.fullmatch(path) is not None
 
 
 def _folders(folder: Folder, path: str) -> list[str]:

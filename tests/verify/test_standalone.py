@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bundlebuilder import BundleBuilder
 from setbuilder import SetBuilder, place
 
 from kubewright import pyz
@@ -81,7 +82,7 @@ def test_the_closure_of_imports_is_pure_python() -> None:
     assert {name.split(".")[0] for name in found} == {"kubewright", "ecdsa", "six", "tomli"}
     assert all(path.endswith(".py") or name.startswith("six.moves") for name, path in found.items()), found
     ours = {name.split(".")[1] for name in found if name.startswith("kubewright.")}
-    assert ours == {"errors", "canonical", "files", "model", "verify"}
+    assert ours == {"errors", "canonical", "disk", "files", "model", "oci", "verify"}
 
 
 def test_the_closure_test_can_fail() -> None:
@@ -120,6 +121,21 @@ def test_it_verifies_alone(file: Path, made: SetBuilder, python: Path) -> None:
     assert bad.returncode == ArtifactChangedError.exit_code
     assert json.loads(bad.stdout)["error"]["class"] == "ArtifactChangedError"
     assert bad.stderr.startswith("error: etcd/3.7.3/linux-amd64/etcd is sha256:")
+    assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.parent.parent.name)
+def test_it_verifies_a_bundle_alone(file: Path, tmp_path: Path, python: Path) -> None:
+    """Without any Python module for zstd: the system's library, found at run time."""
+    made = BundleBuilder(tmp_path)
+    made.write()
+    for path in (made.file, made.directory):
+        good = run(python, "-I", "-S", file, path, "--policy", made.policy, env={})
+        assert (good.returncode, good.stderr) == (0, "")
+        assert "verified: tiny 3.7.3 linux/amd64: 4 files, 1 images" in good.stdout
+    made.file.write_bytes(made.file.read_bytes()[:-1])
+    bad = run(python, "-I", "-S", file, made.file, "--policy", made.policy, env={})
+    assert bad.returncode == 140
     assert "Traceback" not in bad.stderr
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kubewright.errors import EXIT_CODES
+from kubewright.install import errors as _install_errors  # noqa: F401 - its classes register themselves
 from kubewright.manifests import errors as _manifest_errors  # noqa: F401 - its classes register themselves
 from kubewright.model import reference, schema_json
 from kubewright.oci import archive_errors as _archive_errors  # noqa: F401

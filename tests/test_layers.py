@@ -20,6 +20,7 @@ LAYERS = [
     "model",
     "oci",
     "verify",
+    "install",
     "pyz",
     "keys",
     "store",

@@ -1,0 +1,102 @@
+"""A plan for people and for programs: what ``--dry-run`` prints. Nothing of it is secret."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from kubewright.install.content import Image
+from kubewright.install.plan import Apply, Await, File, Import, Kubeadm, Plan, Run, Step
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """Everything of a plan as JSON; texts of rendered files included."""
+    return {
+        "stack": plan.stack,
+        "sequence": plan.sequence,
+        "platform": plan.platform,
+        "node": dataclasses.asdict(plan.node),
+        "directory": plan.directory,
+        "files": [_file(file) for file in plan.files],
+        "outside": [_file(file) for file in plan.outside],
+        "directories": [{"path": each.path, "mode": f"{each.mode:04o}"} for each in plan.directories],
+        "secrets": [dataclasses.asdict(each) for each in plan.secrets],
+        "modules": list(plan.modules),
+        "settings": {each.key: each.value for each in plan.settings},
+        "archives": [{"path": each.path, "images": [_image(image) for image in each.images]} for each in plan.archives],
+        "links": {each.path: each.target for each in plan.links},
+        "services": list(plan.services),
+        "steps": [step_data(step) for step in plan.steps],
+    }
+
+
+def _file(file: File) -> dict[str, Any]:
+    text = {"text": file.content} if isinstance(file.content, str) else {}
+    return {
+        "path": file.path,
+        "mode": f"{file.mode:04o}",
+        "digest": file.digest,
+        "size": file.size,
+        "origin": file.origin,
+        **text,
+    }
+
+
+def _image(image: Image) -> dict[str, str]:
+    return {"name": image.name, "reference": image.reference, "digest": image.digest}
+
+
+def step_data(step: Step) -> dict[str, Any]:
+    """One step."""
+    kind = {"kind": type(step).__name__.lower(), "name": step.name}
+    if isinstance(step, Run):
+        return {**kind, "argv": list(step.argv), "when": step.when}
+    if isinstance(step, Await):
+        return {**kind, "argv": list(step.argv), "expect": step.expect, "timeout": step.timeout}
+    if isinstance(step, Import):
+        return {**kind, "images": [_image(image) for image in step.images]}
+    if isinstance(step, Kubeadm):
+        return {**kind, "action": step.action, "documents": [dict(each) for each in step.documents]}
+    return {**kind, "manifest": step.manifest, "digest": step.digest, "parameters": dict(step.parameters)}
+
+
+def plan_text(plan: Plan) -> str:
+    """The same for people, shorter."""
+    return "\n".join(_lines(plan)) + "\n"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.stack} (release {plan.sequence}, {plan.platform}) on {plan.node.name} ({plan.node.address}), {plan.node.role}"
+    yield ""
+    yield f"files in {plan.directory}"
+    for file in plan.files:
+        yield f"    {file.mode:04o}  {file.digest[7:19]}  {file.size:>11,}  {file.path}  ({file.origin})"
+    yield "files elsewhere"
+    yield from (f"    {file.mode:04o}  {file.digest[7:19]}  {file.size:>11,}  {file.path}" for file in plan.outside)
+    yield "directories"
+    yield from (f"    {each.mode:04o}  {each.path}" for each in plan.directories)
+    yield from (f"made here, once: 0600  {each.path} ({each.kind})" for each in plan.secrets)
+    yield f"kernel modules: {', '.join(plan.modules)}"
+    yield "kernel settings"
+    yield from (f"    {each.key} = {each.value}" for each in plan.settings)
+    yield "links, switched last"
+    yield from (f"    {link.path} -> {link.target}" for link in plan.links)
+    yield "images"
+    yield from (f"    {image.digest[7:19]}  {image.reference}" for image in plan.images)
+    yield "then"
+    for number, step in enumerate(plan.steps, 1):
+        yield f"    {number:>2}. {step.name}: {_what(step)}"
+
+
+def _what(step: Step) -> str:
+    if isinstance(step, Run):
+        return " ".join(step.argv)
+    if isinstance(step, Await):
+        return "wait for " + " ".join(step.argv)
+    if isinstance(step, Import):
+        return f"ctr images import ({len(step.images)} images, each by tag and by digest)"
+    if isinstance(step, Kubeadm):
+        return f"kubeadm {step.action} with a configuration of {len(step.documents)} documents"
+    assert isinstance(step, Apply)
+    return f"kubectl apply, from {step.digest[7:19]}"

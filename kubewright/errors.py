@@ -96,6 +96,20 @@ class OriginError(KubewrightError):
     title = "the origin does not have it"
 
 
+class MirrorLacksError(OriginError):
+    """A mirror that does not have what the lock names, where nobody else may be asked."""
+
+    exit_code = 150
+    title = "the mirror lacks it"
+
+
+class MirrorIndexError(KubewrightError):
+    """A mirror's index.json that cannot be read, or that names paths outside of the mirror."""
+
+    exit_code = 151
+    title = "unusable mirror index"
+
+
 class TagMovedError(KubewrightError):
     """A tag that names another commit than when it was locked."""
 

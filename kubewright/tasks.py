@@ -212,14 +212,18 @@ def _fetch(project: Project, report: Progress, name: str, platform: str) -> None
 
 
 def _lock_builder(project: Project, report: Progress, name: str) -> None:
+    from kubewright.building.mirrored import require_origins
     from kubewright.lock.write import lock_builder
 
+    require_origins(project, "./doit lock")
     lock_builder(project, name, report, dry_run=doit_plugins.dry_run)
 
 
 def _lock_component(project: Project, report: Progress, name: str) -> None:
+    from kubewright.building.mirrored import require_origins
     from kubewright.lock.write import lock_component
 
+    require_origins(project, "./doit lock")
     lock_component(project, name, report, dry_run=doit_plugins.dry_run)
 
 
@@ -230,8 +234,10 @@ def _gc(project: Project, report: Progress) -> None:
 
 
 def _outdated(project: Project, report: Progress) -> None:
+    from kubewright.building.mirrored import require_origins
     from kubewright.lock.outdated import outdated
 
+    require_origins(project, "./doit outdated")
     for line in outdated(project, report):
         report.note(str(line))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright import keys
+from kubewright.building import mirrored
 from kubewright.building.steps import Layout, go_environment
 from kubewright.errors import IntegrityError, LockOutdatedError, StoreCorruptError
 from kubewright.fetch import gomodule
@@ -63,7 +64,7 @@ def ensure_toolchain(project: Project, builder: LockedBuilder, progress: Progres
     if pin is None:
         raise LockOutdatedError(f"the lock has no Go toolchain for this machine ({host})", remedy="./doit lock:go")
     progress.stage("toolchain")
-    return gomodule.ensure_toolchain(project.store, host, pin.version, pin.h1, project.settings.retries + 1)
+    return mirrored.ensure_toolchain(project, host, pin.version, pin.h1)
 
 
 def root_name(builder: LockedBuilder) -> str:
@@ -113,9 +114,9 @@ def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, 
 
 
 def _download_packages(project: Project, name: str, packages: list[LockedPackage], progress: Progress) -> None:
-    from kubewright.fetch import apt, deb
+    from kubewright.fetch import deb
 
-    archives = project.settings.debian_archives or apt.archives()
+    archives = mirrored.package_archives(project)
     meter = Meter(progress, f"{len(packages)} packages")
     with project.store.scratch("fetch") as scratch:
         deb.download_packages(
@@ -167,16 +168,18 @@ def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: 
     from kubewright.fetch import git
 
     meter = Meter(progress, f"git {source.name}")
-    git.fetch_tree(
-        pin.git,
-        pin.commit,
-        tag=pin.tag,
-        tree=pin.tree,
-        repository=project.store.root / "git" / git.repository_name(pin.git),
-        target=target,
-        mirrors=project.settings.git_mirrors,
-        progress=lambda done: meter.at(source.name, done, None),
-    )
+    with project.store.scratch("mirror") as scratch:
+        git.fetch_tree(
+            pin.git,
+            pin.commit,
+            tag=pin.tag,
+            tree=pin.tree,
+            repository=project.store.root / "git" / git.repository_name(pin.git),
+            target=target,
+            mirrors=project.settings.git_mirrors,
+            instead=mirrored.bring_git(project, pin, scratch, progress),
+            progress=lambda done: meter.at(source.name, done, None),
+        )
 
 
 def _fill_from_archive(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
@@ -188,7 +191,7 @@ def _fill_from_archive(project: Project, source: Source, pin: LockedSource, targ
         with project.store.scratch("fetch") as scratch:
             path = scratch / archive.file_name(pin.url)
             http.download(
-                [pin.url],
+                mirrored.archive_urls(project, pin),
                 sha256=pin.sha256,
                 size=pin.size,
                 target=path,
@@ -209,19 +212,21 @@ def _fill_from_archive(project: Project, source: Source, pin: LockedSource, targ
 def _ensure_modules(
     project: Project, component: Component, goroot: Path | None, trees: Mapping[str, Path], progress: Progress
 ) -> tuple[Module, ...]:
-    unpacked = [
-        Module(pin.module, pin.version, pin.h1)
+    go_mod_h1 = {
+        Module(pin.module, pin.version, pin.h1): pin.go_mod_h1
         for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)
         if source.form == "module" and source.unpack
-    ]
+    }
+    unpacked = list(go_mod_h1)
     go_steps = [step.go for step in component.recipe.steps if step.go is not None and step.go.mod == "readonly"]
     if goroot is None or not (unpacked or go_steps):
         return ()
     progress.stage("modules")
-    client = GoClient(goroot, project.store, project.settings.retries + 1)
+    client = mirrored.client(project, goroot)
     downloads = _count(progress)
     for module in unpacked:
         if not gomodule.extracted(project.store, module):
+            mirrored.bring_pinned(project, module, go_mod_h1[module], downloads)
             gomodule.download(client, module.path, module.version, check_sumdb=False)
             gomodule.verify(project.store, [module], just_fetched=True)
     modules = set(unpacked)
@@ -268,6 +273,7 @@ def _listed_modules(
             env = {name: env[name] for name in ("CGO_ENABLED", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT")}
             packages = list(step.commands.values())
             directory = scratch / (step.dir or "main")
+            mirrored.bring_sums(project, directory / "go.sum", on_download)
             with _naming(component, step):
                 found |= set(gomodule.list_modules(client, directory, packages, step.tags, env, on_download))
     store.put_json("modules", keys_name(component), [[module.path, module.version, module.h1] for module in sorted(found)])

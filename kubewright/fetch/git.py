@@ -90,6 +90,7 @@ def fetch_tree(
     target: Path,
     tree: str = "",
     mirrors: Mapping[str, str] | None = None,
+    instead: str = "",
     progress: Progress | None = None,
     timeout: float = 120.0,
     retries: int = 2,
@@ -97,8 +98,11 @@ def fetch_tree(
     allow_lfs: bool = False,
     links: str = "inside",
 ) -> Commit:
-    """``fetch_commit`` and ``export``; a repository on disk that turns out damaged is made anew, once."""
-    wanted = origins(url, mirrors or {}, timeout, retries)
+    """``fetch_commit`` and ``export``; a repository on disk that turns out damaged is made anew, once.
+
+    ``instead``: the one URL to ask, in the place of ``url`` and of its mirrors.
+    """
+    wanted = [Origin(instead, timeout, retries)] if instead else origins(url, mirrors or {}, timeout, retries)
     for last in (False, True):
         fetch_commit(wanted, commit, tag=tag, repository=repository, progress=progress)
         try:

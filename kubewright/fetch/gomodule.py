@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.disk import refusal
-from kubewright.errors import IntegrityError, KubewrightError, LockOutdatedError, NetworkError, OriginError, StoreCorruptError
+from kubewright.errors import (
+    IntegrityError,
+    KubewrightError,
+    LockOutdatedError,
+    MirrorLacksError,
+    NetworkError,
+    OriginError,
+    StoreCorruptError,
+)
 from kubewright.files.digest import dirhash_dir
 from kubewright.store import Store
 
@@ -82,12 +90,16 @@ def toolchain_version(go_version: str, platform: str) -> str:
 
 
 class GoClient:
-    """A go program with an environment in which only origins are the user's. Calling it runs ``go ARGS`` in a directory."""
+    """A go program with an environment in which only origins are the user's. Calling it runs ``go ARGS`` in a directory.
 
-    def __init__(self, goroot: Path, store: Store, retries: int = 3) -> None:
+    ``alone``: it asks no origin at all, and finds in the module cache what has been put there (``fetch.mirror``).
+    """
+
+    def __init__(self, goroot: Path, store: Store, retries: int = 3, *, alone: bool = False) -> None:
         self.goroot = goroot
         self.store = store
         self.retries = retries
+        self.alone = alone
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO_"))}
@@ -104,6 +116,10 @@ class GoClient:
             "GOTELEMETRY": "off",
             "GIT_TERMINAL_PROMPT": "0",
         }
+        if self.alone:
+            # not GOPROXY=off: go takes a toolchain without its checksum database from a file:// proxy only
+            nowhere = f"file://{base}/nowhere"
+            ours |= {"GOPROXY": nowhere, "GONOPROXY": "none", "GOPRIVATE": "", "GOSUMDB": "off", "GOVCS": "*:off"}
         return kept | site | ours | dict(extra or {})
 
     def __call__(self, arguments: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
@@ -133,7 +149,7 @@ class GoClient:
 
     def error(self, said: str) -> KubewrightError | None:
         """What the client's words mean: no space, or what is wrong with an origin; None when it is neither."""
-        return refusal(said, module_cache(self.store)) or _client_error(said)
+        return refusal(said, module_cache(self.store)) or (_unknown_module(said) if self.alone else None) or _client_error(said)
 
     def _run_once(
         self,
@@ -176,8 +192,19 @@ class GoClient:
 # -- toolchains ---------------------------------------------------------------------------------------------------
 
 
-def ensure_toolchain(store: Store, platform: str, go_version: str, h1: str, retries: int = 3) -> Path:
+def ensure_toolchain(
+    store: Store,
+    platform: str,
+    go_version: str,
+    h1: str,
+    retries: int = 3,
+    *,
+    alone: bool = False,
+    bring: Callable[[Module], object] = lambda module: None,
+) -> Path:
     """GOROOT of the pinned official toolchain for a host platform; fetched when absent, hashed in any case.
+
+    ``bring`` puts its download into the module cache from elsewhere; with ``alone`` nobody else is asked for it.
 
     Raises IntegrityError when what was fetched is not ``h1``, StoreCorruptError when what was stored no longer is.
     """
@@ -187,7 +214,8 @@ def ensure_toolchain(store: Store, platform: str, go_version: str, h1: str, retr
     if fetched:
         with store.lock("go-toolchain", f"fetching Go {go_version}"):
             # go never downloads a toolchain without its checksum database, except from a file:// proxy (a mirror)
-            download(GoClient(bootstrap_goroot(), store, retries), module.path, module.version)
+            bring(module)
+            download(GoClient(bootstrap_goroot(), store, retries, alone=alone), module.path, module.version)
     verify(store, [module], just_fetched=fetched)
     _restore_execute_bits(directory)
     return directory
@@ -357,6 +385,19 @@ _NETWORK = (
     "proxyconnect",
     "EOF",
 )
+
+
+def _unknown_module(said: str) -> KubewrightError | None:
+    """What a client that may ask nobody says of a module that is not in the cache."""
+    line = next((line for line in said.splitlines() if "/nowhere/" in line and "no such file" in line), "")
+    if not line:
+        return None
+    name = line.removeprefix("go: ").partition(": ")[0].strip()
+    return MirrorLacksError(
+        f"go asks for {name}, which go.sum does not name, so that no mirror has it",
+        remedy="./doit lock:NAME where origins can be reached, then ./doit mirror there",
+        details=line,
+    )
 
 
 def _first_line(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = "Callable[[int, int | None], None]"
 
 _CHUNK = 1 << 18
+_SLOWEST = 1024  # bytes a second: what is slower for as long as one waits for a byte counts as silent
 _LONGEST_PAUSE = 20.0
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 
@@ -86,7 +87,7 @@ def download(
 
     ``sha256``: hex digits; None takes what the first mirror has (while locking). A pinned download that was interrupted
     goes on from ``TARGET.part``. ``retries``: further attempts per mirror, after ``pause`` seconds, then twice as many and
-    so on. ``timeout``: seconds without a connection or without a byte. http, https and file URLs.
+    so on. ``timeout``: seconds without a connection, without a byte, or with less than 1 kB each. http, https and file URLs.
 
     Raises NetworkError when a mirror could not be reached or broke off, OriginError when those that answered do not have
     the file, IntegrityError when one sent other bytes; whatever was first of these in the order of weight
@@ -187,10 +188,21 @@ def _receive(answer: requests.Response, url: str, wanted: _Wanted, there: int) -
         raise _TryAgain("the server answered with another range than asked for")
     start = there if answer.status_code == 206 else 0
     length = answer.headers.get("Content-Length", "")
-    _write(
-        answer.raw.stream(_CHUNK, decode_content=False), url, wanted, start, start + int(length) if length.isdigit() else None
-    )
+    _write(_pieces(answer, wanted.timeout), url, wanted, start, start + int(length) if length.isdigit() else None)
     return start
+
+
+def _pieces(answer: requests.Response, patience: float) -> Iterator[bytes]:
+    """The body as it arrives; _TryAgain where it only trickles. A byte now and then would keep any time-out away."""
+    since, received = time.monotonic(), 0
+    while piece := answer.raw.read1(_CHUNK, decode_content=False):
+        yield piece
+        received += len(piece)
+        passed = time.monotonic() - since
+        if passed >= patience:
+            if received < _SLOWEST * passed:
+                raise _TryAgain(f"{received} bytes in {passed:.0f} seconds")
+            since, received = time.monotonic(), 0
 
 
 def _write(pieces: Iterator[bytes], url: str, wanted: _Wanted, start: int, announced: int | None) -> None:

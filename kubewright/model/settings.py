@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform as host
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,20 @@ class SettingsFile:
         Doc("URIs of Debian archives, tried in order. Default: those of apt's own configuration."),
     ] = ()
     git_mirrors: Annotated[Mapping[str, str], Doc("Prefix of a git URL -> what replaces it.")] = field(default_factory=dict)
+    mirror: Annotated[
+        str,
+        Doc(
+            "Where inputs come from: a mirror's folder, relative to the project, or its http, https or file URL "
+            "(docs/mirror.md). Environment: KUBEWRIGHT_MIRROR."
+        ),
+        NotEmpty(),
+    ] = ""
+    mirror_only: Annotated[bool, Doc("Whether nobody but the mirror is asked. false: then the usual origins.")] = True
+    mirror_to: Annotated[
+        str,
+        Doc("Folder that `./doit mirror` writes, relative to the project. Environment: KUBEWRIGHT_MIRROR_TO."),
+        NotEmpty(),
+    ] = "artifacts/mirror"
     signing_key: Annotated[
         str,
         Doc(
@@ -54,7 +69,7 @@ class SettingsFile:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force: defaults, file and environment put together; ``root`` and ``store`` are absolute."""
+    """The settings in force: defaults, file and environment put together; paths are absolute, ``mirror`` is a URL or empty."""
 
     root: Path
     store: Path
@@ -63,6 +78,9 @@ class Settings:
     platform: str = "linux/amd64"
     debian_archives: tuple[str, ...] = ()
     git_mirrors: Mapping[str, str] = field(default_factory=dict)
+    mirror: str = ""
+    mirror_only: bool = True
+    mirror_to: Path = Path("artifacts/mirror")
     signing_key: Path | None = None
     memory: int | None = None
     time_limit: int = 3 * 3600
@@ -83,6 +101,9 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         platform=override.get("platform") or written.platform or host_platform(),
         debian_archives=written.debian_archives,
         git_mirrors=written.git_mirrors,
+        mirror=_mirror(root, override.get("mirror") or written.mirror),
+        mirror_only=written.mirror_only,
+        mirror_to=root / Path(override.get("mirror_to") or written.mirror_to).expanduser(),
         signing_key=_path(root, override.get("signing_key") or written.signing_key),
         memory=written.memory,
         time_limit=written.time_limit,
@@ -103,7 +124,7 @@ def host_platform() -> str:
 def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
     """The keys that the environment sets, checked like those of the file; an empty variable counts as not set."""
     found: dict[str, str] = {}
-    for key in ("sandbox", "store", "stack", "platform", "signing_key"):
+    for key in ("sandbox", "store", "stack", "platform", "mirror", "mirror_to", "signing_key"):
         variable = f"KUBEWRIGHT_{key.upper()}"
         value = environ.get(variable, "")
         problems: list[Problem] = []
@@ -113,6 +134,18 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
         if value:
             found[key] = value
     return found
+
+
+def _mirror(root: Path, written: str) -> str:
+    """As a URL without a slash at its end; what has none of the schemes is a folder."""
+    if "://" not in written:
+        return Path(os.path.abspath(root / Path(written).expanduser())).as_uri() if written else ""  # noqa: PTH100 - no links
+    if not written.startswith(("http://", "https://", "file:///")):
+        raise RecipeError(
+            f"mirror = {written.partition('://')[0]}://...: a mirror is a folder, or an http, https or file URL",
+            remedy=f"correct it in {FILE} or KUBEWRIGHT_MIRROR",
+        )
+    return written.rstrip("/")
 
 
 def _path(root: Path, written: str) -> Path | None:

@@ -188,13 +188,16 @@ class Interrupts:
 
 def _unlock(args: list[str]) -> None:
     """Ask for the signing key's passphrase once: before the display is on the screen, and before tasks have own processes."""
-    if any(arg.partition(":")[0] in ("sign", "attest") for arg in args):
+    groups = {arg.partition(":")[0] for arg in args}
+    if groups & {"sign", "attest", "mirror"}:
         from pathlib import Path
 
         from kubewright.project import Project
         from kubewright.trust.unlock import signing_key
 
-        signing_key(Project.find(Path.cwd()).settings)
+        settings = Project.find(Path.cwd()).settings
+        if settings.signing_key is not None or groups & {"sign", "attest"}:  # a mirror may stay unsigned
+            signing_key(settings)
 
 
 def _with_suggestion(error: InvalidCommand, command: DoitCmdBase) -> Any:

@@ -13,6 +13,9 @@ from pathlib import Path
 from kubewright.errors import EXIT_CODES
 from kubewright.install import errors as _install_errors  # noqa: F401 - its classes register themselves
 from kubewright.manifests import errors as _manifest_errors  # noqa: F401 - its classes register themselves
+from kubewright.fetch import mirrorindex
+from kubewright.mirror import errors as _mirror_errors  # noqa: F401 - as below
+from kubewright.mirror import statement as mirror_statement
 from kubewright.model import reference, schema_json
 from kubewright.oci import archive_errors as _archive_errors  # noqa: F401
 from kubewright.oci import errors as _oci_errors  # noqa: F401
@@ -29,6 +32,10 @@ def generated(project: Project) -> dict[Path, str]:
     root = project.root
     files = {root / "schemas" / f"{name}.json": schema_json.schema_text(name) for name in schema_json.DOCUMENTS}
     files |= {root / "schemas" / f"{name}.json": schema_json.as_text(schemas.schema(name)) for name in schemas.DOCUMENTS}
+    ours = {**mirrorindex.DOCUMENTS, **mirror_statement.DOCUMENTS}
+    files |= {
+        root / "schemas" / f"{name}.json": schema_json.as_text(schema_json.schema_of(cls, name)) for name, cls in ours.items()
+    }
     files[root / "docs" / "errors.md"] = errors_page()
     security = root / "docs" / "security.md"
     files[security] = _page(security, lambda text: update_block(text, "tampering", tampering_table(root)))

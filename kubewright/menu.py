@@ -47,6 +47,14 @@ inputs, the statement is written all the same and the exit code says so (104).""
     "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
 
     ./doit fetch:kubectl""",
+    "mirror": """write a mirror: every input of a stack, to build all of it again with no network
+
+    ./doit mirror:kubernetes           into artifacts/mirror (settings: mirror_to)
+    KUBEWRIGHT_MIRROR_TO=/media/usb/mirror ./doit mirror
+    KUBEWRIGHT_MIRROR=/media/usb/mirror ./doit build          at the other side: nobody else is asked
+
+Sources, modules, packages, toolchains, Python packages and this checkout at its commit. What is there already is not written
+again. Signed where signing_key is set. docs/mirror.md; `kubewright mirror check`, `serve` and `prune`.""",
     "lock": """resolve versions to pins in lockfile.toml; shows what changes before it writes
 
     ./doit lock                        every builder, then every component

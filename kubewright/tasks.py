@@ -39,6 +39,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield _task("sign", "release", project, _sign_release)
     yield from _component_tasks(project, "attest", _attest)
     yield from _component_tasks(project, "fetch", _fetch)
+    yield from _mirror_tasks(project)
     yield from _lock_tasks(project)
     yield _single("outdated", project, _outdated)
     yield _single("gc", project, _gc, exclusive=True)
@@ -55,6 +56,17 @@ def _lock_tasks(project: Project) -> Iterator[Task]:
         yield _task("lock", name, project, partial(_lock_builder, name=name))
     for name in project.recipes:
         yield _task("lock", name, project, partial(_lock_component, name=name))
+
+
+def _mirror_tasks(project: Project) -> Iterator[Task]:
+    """``mirror:STACK``; ``mirror`` is the default stack's."""
+    yield {"basename": "mirror", "name": None, "doc": doc("mirror")}
+    for stack in project.stacks.values():
+        task = _task("mirror", stack.name, project, partial(_mirror, stack=stack.name))
+        if stack.name != project.settings.stack:
+            task = {**task, "basename": f"mirror:{stack.name}"}
+            del task["name"]
+        yield task
 
 
 # -- making tasks -------------------------------------------------------------------------------------------------
@@ -209,6 +221,16 @@ def _fetch(project: Project, report: Progress, name: str, platform: str) -> None
 
     inputs = ensure_inputs(project, project.component(name, platform), report)
     report.note(f"every input is here and verified ({len(inputs.modules)} Go modules)")
+
+
+def _mirror(project: Project, report: Progress, stack: str) -> None:
+    from kubewright.mirror.write import write_mirror
+
+    made = write_mirror(project, project.stacks[stack], report)
+    total = sum(file.size for file in made.index.files.values())
+    report.note(f"{made.root}: {len(made.index.files)} files, {total / 1e6:.1f} MB")
+    sent = f"{made.new} files are new; {made.bytes / 1e6:.1f} MB written, {made.linked / 1e6:.1f} of them as links"
+    report.note(f"{sent}; {f'signed: {made.signed}' if made.signed else 'not signed, for want of a key (signing_key)'}")
 
 
 def _lock_builder(project: Project, report: Progress, name: str) -> None:

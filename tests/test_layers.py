@@ -36,6 +36,7 @@ LAYERS = [
     "bundle",
     "lock",
     "gc",
+    "mirror",
     "views",
     "generate",
     "menu",

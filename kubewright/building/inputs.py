@@ -6,7 +6,7 @@ Everything is compared with the lock by hashing it, whether it was fetched now o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, 
     store = project.store
     missing = [package for package in packages if not store.has(f"sha256:{package.sha256}")]
     if missing:
-        _download_packages(project, name, missing, progress)
+        download_packages(project, name, missing, progress)
     with store.scratch("debs") as scratch:
         debs = []
         for package in packages:
@@ -113,7 +113,8 @@ def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, 
         unpack_root(debs, target)
 
 
-def _download_packages(project: Project, name: str, packages: list[LockedPackage], progress: Progress) -> None:
+def download_packages(project: Project, name: str, packages: Sequence[LockedPackage], progress: Progress) -> None:
+    """Bring packages of the builder ``name`` into the store."""
     from kubewright.fetch import deb
 
     archives = mirrored.package_archives(project)
@@ -183,27 +184,35 @@ def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: 
 
 
 def _fill_from_archive(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
+    from kubewright.fetch import archive
+
+    ensure_archive(project, pin, progress)
+    with project.store.scratch("archive") as scratch:
+        path = scratch / archive.file_name(pin.url)
+        project.store.copy_out(f"sha256:{pin.sha256}", path)
+        archive.extract(path, target, strip=source.strip)
+    project.store.set_ref("unpacked", tree_name(pin, source.strip), tree_digest(target))
+
+
+def ensure_archive(project: Project, pin: LockedSource, progress: Progress) -> None:
+    """Bring an archive into the store, as it is."""
     from kubewright.fetch import archive, http
 
     digest = f"sha256:{pin.sha256}"
-    if not project.store.has(digest):
-        meter = Meter(progress, f"archive {source.name}")
-        with project.store.scratch("fetch") as scratch:
-            path = scratch / archive.file_name(pin.url)
-            http.download(
-                mirrored.archive_urls(project, pin),
-                sha256=pin.sha256,
-                size=pin.size,
-                target=path,
-                progress=lambda done, total: meter.at(source.name, done, total),
-                retries=project.settings.retries,
-            )
-            project.store.put_file(path, digest)
-    with project.store.scratch("archive") as scratch:
+    if project.store.has(digest):
+        return
+    meter = Meter(progress, f"archive {pin.name}")
+    with project.store.scratch("fetch") as scratch:
         path = scratch / archive.file_name(pin.url)
-        project.store.copy_out(digest, path)
-        archive.extract(path, target, strip=source.strip)
-    project.store.set_ref("unpacked", tree_name(pin, source.strip), tree_digest(target))
+        http.download(
+            mirrored.archive_urls(project, pin),
+            sha256=pin.sha256,
+            size=pin.size,
+            target=path,
+            progress=lambda done, total: meter.at(pin.name, done, total),
+            retries=project.settings.retries,
+        )
+        project.store.put_file(path, digest)
 
 
 # -- modules ------------------------------------------------------------------------------------------------------

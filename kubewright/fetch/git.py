@@ -129,7 +129,7 @@ def fetch_commit(wanted: list[Origin], commit: str, *, tag: str, repository: Pat
     if not _COMMIT.match(commit):
         raise OriginError(f"{commit!r} is not a full git commit id", remedy="lock the component again")
     with _alone(repository):
-        _make(repository)
+        make_bare(repository)
         if _has(repository, commit):
             return
         failures: list[KubewrightError] = []
@@ -152,7 +152,7 @@ def _alone(repository: Path) -> Iterator[None]:
         yield
 
 
-def _make(repository: Path) -> None:
+def make_bare(repository: Path) -> None:
     """Make the bare repository where it is not, and sweep what a killed run left."""
     for folder in ("objects", "refs"):
         (repository / folder).mkdir(parents=True, exist_ok=True)

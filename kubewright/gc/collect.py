@@ -245,8 +245,8 @@ def _artifacts_of(project: Project, artifacts: Path, name: str) -> Path:
 
 
 def _all_but_signatures(artifacts: Path) -> list[Path]:
-    """The whole folder; but what operators have signed is not made again by a build, so that goes only when it is named."""
-    signed = [artifacts / "attestations", artifacts / "release"]
+    """The whole folder; but what no build makes again (what operators have signed, a mirror) goes only when it is named."""
+    signed = [artifacts / "attestations", artifacts / "release", artifacts / "mirror"]
     if not any(folder.is_dir() for folder in signed):
         return [artifacts]
     return [folder for folder in sorted(artifacts.iterdir()) if folder not in signed]

@@ -1,0 +1,1 @@
+"""A mirror: a folder from which everything can be rebuilt with no network (docs/mirror.md)."""

@@ -14,6 +14,7 @@ from kubewright.fetch import gomodule, mirrorindex
 from kubewright.fetch.gomodule import GoClient, Module
 from kubewright.fetch.mirror import (
     INDEX,
+    TOOLCHAIN_GO_MOD,
     Mirror,
     archive_file,
     bring_modules,
@@ -74,7 +75,8 @@ def ensure_toolchain(project: Project, host: str, go_version: str, h1: str) -> P
 
     def bring(module: Module) -> None:
         if mirror:
-            bring_modules(project.store, mirror, {(module.path, module.version): module.h1}, {})
+            at = (module.path, module.version)
+            bring_modules(project.store, mirror, {at: module.h1}, {at: TOOLCHAIN_GO_MOD})
 
     attempts = project.settings.retries + 1
     alone = not asks_origins(project)

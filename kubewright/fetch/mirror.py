@@ -31,6 +31,9 @@ _MAX_INFO: Final = 1 << 20
 _WORKERS: Final = 6
 _HOW: Final = "where the mirror is made, at this commit: ./doit mirror:STACK; then bring the folder here again"
 
+#: the lock pins a toolchain's zip; its go.mod is the same for all
+TOOLCHAIN_GO_MOD: Final = dirhash_gomod(b"module golang.org/toolchain\n")
+
 #: module files: (path, version) -> h1, of zips and of go.mod files
 Sums = Mapping[tuple[str, str], str]
 

@@ -10,16 +10,13 @@ from typing import TypeAlias
 from kubewright.building.inputs import BUBBLEWRAP
 from kubewright.building.workspace import lay_sources
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, toolchain_version
-from kubewright.fetch.mirror import archive_file, module_file, package_file, read_sums, repository_folder
+from kubewright.fetch.mirror import TOOLCHAIN_GO_MOD, archive_file, module_file, package_file, read_sums, repository_folder
 from kubewright.fetch.mirrorindex import Kind
-from kubewright.files.digest import dirhash_gomod
 from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedPackage, LockedSource
 from kubewright.model.stack import Stack
 from kubewright.project import Component, Project
 
 Sources: TypeAlias = "Callable[[Component], Mapping[str, Path]] | None"
-#: the lock pins a toolchain's zip; its go.mod says nothing
-_TOOLCHAIN_GO_MOD = dirhash_gomod(b"module golang.org/toolchain\n")
 
 
 @dataclass(slots=True)
@@ -37,7 +34,7 @@ class Needs:
         self.packages[name] = builder.packages
         for pin in builder.toolchains:
             at = (TOOLCHAIN_MODULE, toolchain_version(pin.version, pin.platform))
-            self.zips[at], self.mods[at] = pin.h1, _TOOLCHAIN_GO_MOD
+            self.zips[at], self.mods[at] = pin.h1, TOOLCHAIN_GO_MOD
 
     def add_component(self, name: str, locked: LockedComponent, go_sums: Iterable[str]) -> None:
         self.components.add(name)

@@ -20,6 +20,7 @@ from kubewright.fetch.mirror import (
     bring_modules,
     bring_repository,
     read_sums,
+    repository_folder,
 )
 from kubewright.model.lockfile import LockedSource
 from kubewright.project import Project
@@ -108,7 +109,9 @@ def bring_git(project: Project, pin: LockedSource, scratch: Path, progress: Prog
     try:
         index = load_index(mirror, scratch / INDEX)
         files = [(path, file.sha256, file.size) for path, file in index.files.items() if file.kind == "repository"]
-        return bring_repository(mirror, pin.git, files, scratch / "repository.git", lambda done: meter.at(pin.name, done, None))
+        return bring_repository(
+            mirror, repository_folder(pin.git), files, scratch / "repository.git", lambda done: meter.at(pin.name, done, None)
+        )
     except (MirrorLacksError, NetworkError):
         if mirror.only:
             raise

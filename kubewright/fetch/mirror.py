@@ -260,26 +260,31 @@ _REPOSITORY_FILE: Final = re.compile(
 
 
 def bring_repository(
-    mirror: Mirror, url: str, files: Iterable[tuple[str, str, int]], target: Path, on_bytes: Callable[[int], None]
+    mirror: Mirror,
+    folder: str,
+    files: Iterable[tuple[str, str, int]],
+    target: Path,
+    on_bytes: Callable[[int], None] = lambda done: None,
 ) -> str:
     """A copy of a repository of the mirror as a new bare repository at ``target``; gives its URL.
 
-    ``files``: path, SHA-256 and size of all that the mirror's index lists. What git checks when it fetches from it decides.
+    ``files``: path, SHA-256 and size of all that the mirror's index lists. git never runs in the mirror's own folder, where a
+    configuration could name programs; what it checks when it reads objects decides.
     """
-    folder = repository_folder(url) + "/"
-    wanted = [(path, sha256, size) for path, sha256, size in files if path.startswith(folder)]
-    kept = [item for item in wanted if _REPOSITORY_FILE.fullmatch(item[0].removeprefix(folder)) and ".." not in item[0]]
+    inside = folder + "/"
+    wanted = [(path, sha256, size) for path, sha256, size in files if path.startswith(inside)]
+    kept = [item for item in wanted if _REPOSITORY_FILE.fullmatch(item[0].removeprefix(inside)) and ".." not in item[0]]
     if not kept:
-        raise mirror.lacks(folder.rstrip("/"), f"git repository of {redact(url)}")
+        raise mirror.lacks(folder, "a git repository")
     for name in ("objects", "refs"):
         (target / name).mkdir(parents=True, exist_ok=True)
     (target / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
     (target / "HEAD").write_text("ref: refs/heads/main\n")
     done = 0
     for path, sha256, size in kept:
-        place = target / PurePosixPath(path.removeprefix(folder))
+        place = target / PurePosixPath(path.removeprefix(inside))
         place.parent.mkdir(parents=True, exist_ok=True)
-        mirror.bring(path, place, f"git repository of {redact(url)}", sha256=sha256, size=size)
+        mirror.bring(path, place, "of a git repository", sha256=sha256, size=size)
         done += size
         on_bytes(done)
     return target.as_uri()

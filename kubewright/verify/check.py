@@ -88,6 +88,17 @@ def verify_set(path: Path, policy: Policy, policy_file: Path, options: Options |
     return report
 
 
+def verify_release(path: Path, policy: Policy, policy_file: Path, now: Callable[[], float] = time.time) -> tuple[Signed, Seen]:
+    """The release in the folder ``path`` alone: signed by whom, new enough; and what to ``remember`` when all else has passed."""
+    state = policy_file.resolve().parent / policy.state.file
+    seen, moment = load_seen(state), int(now())
+    check_clock(moment, seen)
+    with Folder(path) as folder:
+        signed, _ = _release(folder, policy, seen)
+        folder.recheck()
+    return signed, Seen(signed.release.sequence, moment)
+
+
 def _verify(asked: Asked, found: _Set, policy: Policy, seen: Seen, options: Options) -> Report:
     signed, ignored = _release(found.release, policy, seen)
     wanted = _loose_place(asked, found, policy) if asked.loose else places_of(found.artifacts, asked.inside)

@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import tomli
 
+from kubewright.fetch import mirrorindex
+from kubewright.mirror import statement
 from kubewright.model.decode import decode
 from kubewright.model.schema_json import DOCUMENTS, schema_of, write_schemas
 from kubewright.verify import schemas
@@ -31,7 +33,12 @@ def test_the_committed_schemas_are_the_generated_ones(tmp_path: Path) -> None:
     for path in write_schemas(tmp_path):
         committed = ROOT / "schemas" / path.name
         assert committed.read_text() == path.read_text(), "run: python -m kubewright.model.reference"
-    assert {path.stem for path in (ROOT / "schemas").iterdir()} == {*DOCUMENTS, *schemas.DOCUMENTS}
+    assert {path.stem for path in (ROOT / "schemas").iterdir()} == {
+        *DOCUMENTS,
+        *schemas.DOCUMENTS,
+        *mirrorindex.DOCUMENTS,
+        *statement.DOCUMENTS,
+    }
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -14,7 +14,10 @@ HOME = {"HOME": "/home/someone"}
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     assert load_settings(tmp_path, HOME) == Settings(
-        root=tmp_path, store=Path("/home/someone/.cache/kubewright"), platform=host_platform()
+        root=tmp_path,
+        store=Path("/home/someone/.cache/kubewright"),
+        platform=host_platform(),
+        mirror_to=tmp_path / "artifacts/mirror",
     )
 
 
@@ -27,6 +30,9 @@ def test_the_file_says_everything() -> None:
         platform="linux/arm64",
         debian_archives=("https://archive.example.org/debian", "file:///srv/debian"),
         git_mirrors={"https://git.example.org/": "file:///srv/git/"},
+        mirror="https://mirror.example.org/kubewright",
+        mirror_only=False,
+        mirror_to=Path("/media/usb/mirror"),
         memory=4294967296,
         time_limit=600,
         retries=1,
@@ -52,6 +58,28 @@ def test_the_signing_key_is_relative_to_the_project(tmp_path: Path) -> None:
     assert load_settings(tmp_path, elsewhere).signing_key == Path("/run/keys/second.key")
     (tmp_path / "settings.toml").unlink()
     assert load_settings(tmp_path, HOME).signing_key is None
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("", ""),
+        ("/media/usb", "file:///media/usb"),
+        ("/media/usb/", "file:///media/usb"),
+        ("../mirror", "file:///srv/mirror"),
+        ("/a folder", "file:///a%20folder"),
+        ("http://mirror.example.org/k/", "http://mirror.example.org/k"),
+        ("file:///media/usb/", "file:///media/usb"),
+    ],
+)
+def test_a_mirror_is_a_folder_or_a_url(written: str, url: str) -> None:
+    assert load_settings(Path("/srv/checkout"), {**HOME, "KUBEWRIGHT_MIRROR": written}).mirror == url
+
+
+@pytest.mark.parametrize("written", ["ssh://host/x", "file://host/x", "ftp://host"])
+def test_a_mirror_that_is_neither(written: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a mirror is a folder, or an http, https or file URL"):
+        load_settings(tmp_path, {**HOME, "KUBEWRIGHT_MIRROR": written})
 
 
 def test_an_empty_variable_is_none() -> None:

@@ -89,7 +89,7 @@ def verify_set(path: Path, policy: Policy, policy_file: Path, options: Options |
 
 
 def verify_release(path: Path, policy: Policy, policy_file: Path, now: Callable[[], float] = time.time) -> tuple[Signed, Seen]:
-    """The release in the folder ``path`` alone: signed by whom, new enough; and what to ``remember`` when all else has passed."""
+    """The release in the folder ``path`` alone: signed, and new enough; and what to ``remember`` once all else has passed."""
     state = policy_file.resolve().parent / policy.state.file
     seen, moment = load_seen(state), int(now())
     check_clock(moment, seen)

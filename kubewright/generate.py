@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kubewright.errors import EXIT_CODES
+from kubewright.fetch import mirrorindex
 from kubewright.install import errors as _install_errors  # noqa: F401 - its classes register themselves
 from kubewright.manifests import errors as _manifest_errors  # noqa: F401 - its classes register themselves
-from kubewright.fetch import mirrorindex
 from kubewright.mirror import errors as _mirror_errors  # noqa: F401 - as below
 from kubewright.mirror import statement as mirror_statement
 from kubewright.model import reference, schema_json

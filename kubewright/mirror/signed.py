@@ -40,7 +40,7 @@ def check_signed(
     if not said:
         raise MirrorUnsignedError(
             f"no operator of the policy's [release] has signed {INDEX} as it is",
-            remedy="where the mirror is made: set signing_key, ./doit sign:release mirror; and bring the signatures with it",
+            remedy="where the mirror is made: set signing_key, ./doit sign mirror; and bring the signatures with it",
         )
     remember(state, seen)
     return tuple(sorted({operator for operator, _, _ in said}))
@@ -73,5 +73,5 @@ def _compare(statement: Statement, name: str, operator: str, index: Index, relea
         raise MirrorUnsignedError(
             f"{name}: {operator} signed sequence {said.sequence} of lock {said.lock[:16]}, and the release is"
             f" sequence {release.release.sequence} of lock {release.lock_digest[7:23]}",
-            remedy="where the mirror is made: ./doit sign:release mirror",
+            remedy="where the mirror is made: ./doit sign mirror",
         )

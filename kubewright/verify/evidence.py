@@ -23,7 +23,7 @@ from kubewright.verify.errors import (
     StatementError,
     VerifyError,
 )
-from kubewright.verify.licences import licences
+from kubewright.verify.licences import Terms, licences
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import Provenance, read_provenance
 from kubewright.verify.release import Release, read_release
@@ -50,7 +50,7 @@ class Evidence:
     subjects: tuple[Subject, ...]
     provenance: Provenance | None = None
     release: Release | None = None
-    licences: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    licences: Mapping[str, Terms] = field(default_factory=dict)
     document: str = ""
 
     def digests(self) -> dict[str, str]:

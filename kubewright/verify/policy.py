@@ -26,6 +26,12 @@ Origin = Annotated[
         r"(module|git|url|deb):[^\s*]+\*?|(module|git|url|deb):\*", "module:, git:, url: or deb: and a name; * at its end only"
     ),
 ]
+Denied = Annotated[
+    str,
+    Pattern(
+        r"[A-Za-z0-9][A-Za-z0-9.:+-]*( WITH [A-Za-z0-9][A-Za-z0-9.:-]*)?", "one SPDX identifier, or one WITH one exception"
+    ),
+]
 Operators = Annotated[tuple[Operator, ...], NotEmpty("minItems")]
 
 
@@ -107,7 +113,7 @@ class SbomRule:
 class LicenceRule:
     """Which licences the SBOMs may name."""
 
-    deny: Annotated[tuple[Annotated[str, NotEmpty()], ...], Doc("SPDX identifiers, exactly.")]
+    deny: Annotated[tuple[Denied, ...], Doc("SPDX identifiers; X WITH Y denies X with that exception only.")]
     unknown: Annotated[Literal["allow", "refuse"], Doc("What to do where an SBOM does not know a licence.")]
 
 

@@ -1,14 +1,15 @@
 """m of n: how many operators built the same bytes, each on their own, and who got others.
 
 What counts is an operator, once, whatever number of keys and files speak for them; the policy cannot give one key to two. An
-operator whose statements contradict each other counts for nothing.
+operator whose statements contradict each other counts for nothing. A build counts once as well, whoever signs it: statements
+with one invocationId are about one build.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kubewright.verify.errors import SilenceError, ThresholdError, VerifyError
+from kubewright.verify.errors import ProvenanceError, SilenceError, ThresholdError, VerifyError
 from kubewright.verify.evidence import Evidence
 from kubewright.verify.facts import Dissent, Passed, Place, Signed
 from kubewright.verify.policy import Policy
@@ -37,8 +38,10 @@ def check_rebuilds(
     for voice in voices:
         if voice.operator not in dissenting and _counts(voice, place, good, refused, signed, policy, judge):
             agreeing.setdefault(voice.operator, []).append(voice)
-    counted = [agreeing[operator] for operator in policy.rebuilds.operators if operator in agreeing]
-    _check_voices(place, counted, dissenting | agreeing.keys(), dissent, refused, policy)
+    agreed = [agreeing[name] for name in policy.rebuilds.operators if name in agreeing]
+    counted = _independent(agreed, refused)
+    shared = len(agreed) - len(counted)
+    _check_voices(place, counted, dissenting | agreeing.keys(), dissent, refused, policy, shared)
     note = f"{len(counted)} of {len(policy.rebuilds.operators)} agree, {policy.rebuilds.threshold} needed"
     return Passed("rebuilds", " and ".join(each[0].says for each in counted), note), dissent
 
@@ -64,6 +67,39 @@ def _counts(
     return True
 
 
+def _independent(agreeing: Sequence[Sequence[Evidence]], refused: list[VerifyError]) -> list[Sequence[Evidence]]:
+    """As many operators as can be given a build each that no other one stands for; the others go to ``refused``."""
+    builder: dict[str, int] = {}  # invocation -> whose it is
+
+    def find(index: int, tried: set[str]) -> bool:
+        for voice in agreeing[index]:
+            build = _invocation(voice)
+            if build in tried:
+                continue
+            tried.add(build)
+            if build not in builder or find(builder[build], tried):
+                builder[build] = index
+                return True
+        return False
+
+    counted = []
+    for index, statements in enumerate(agreeing):
+        if find(index, set()):
+            counted.append(statements)
+        else:
+            refused.append(
+                ProvenanceError(
+                    f"{statements[0].file}: {statements[0].operator} signs the very build that another operator signed "
+                    f"({_invocation(statements[0])})"
+                )
+            )
+    return counted
+
+
+def _invocation(voice: Evidence) -> str:
+    return voice.provenance.run.metadata.invocation if voice.provenance else ""
+
+
 def _check_voices(
     place: Place,
     counted: Sequence[Sequence[Evidence]],
@@ -71,6 +107,7 @@ def _check_voices(
     dissent: Sequence[Dissent],
     refused: Sequence[VerifyError],
     policy: Policy,
+    shared: int,
 ) -> None:
     silent = [operator for operator in policy.rebuilds.operators if operator not in heard]
     lines = [*(f"dissent: {each}" for each in dissent), *(f"not counted: {each}" for each in refused)]
@@ -80,7 +117,8 @@ def _check_voices(
         raise ThresholdError(
             f"{place.path}: {agree} of {', '.join(policy.rebuilds.operators)} agree: "
             f"{len(counted)} of {policy.rebuilds.threshold} that the policy asks for"
-            + (f"; {len(dissent)} dissent" if dissent else ""),
+            + (f"; {len(dissent)} dissent" if dissent else "")
+            + (f"; {shared} more signed the very same build" if shared else ""),
             remedy="have another operator rebuild it (./doit attest)" if not dissent else "find out why the builds differ",
             details=details,
         )

@@ -272,19 +272,22 @@ def _sboms(place: Place, first: Evidence, policy: Policy) -> tuple[list[Passed],
 
 
 def _licences(statement: Evidence, policy: Policy) -> Passed:
-    denied = set(policy.licences.deny)
-    for component, names in sorted(statement.licences.items()):
-        if names & denied:
+    deny = frozenset(each.lower() for each in policy.licences.deny)
+    for component, terms in sorted(statement.licences.items()):
+        denied = terms.denied(deny)
+        if denied:
             raise LicenceError(
-                f"{statement.file}: {component} is under {', '.join(sorted(names & denied))}, which the policy denies"
+                f"{statement.file}: {component} is under {', '.join(sorted(denied))}, which the policy denies",
+                remedy="do without it, or take the licence out of the policy's [licences] deny",
             )
-        if not names and policy.licences.unknown == "refuse":
+        if terms.unknown and policy.licences.unknown == "refuse":
+            said = " AND ".join(terms.expressions)
             raise LicenceError(
-                f"{statement.file}: nobody knows the licence of {component}",
+                f"{statement.file}: nobody knows the licence of {component}" + (f" ({said[:200]})" if said else ""),
                 remedy='find it out and sign again, or set unknown = "allow" in [licences]',
             )
-    unknown = sum(not names for names in statement.licences.values())
-    return Passed("licences", statement.says, f"none of {len(denied)} denied; {unknown} unknown")
+    unknown = sum(terms.unknown for terms in statement.licences.values())
+    return Passed("licences", statement.says, f"none of {len(deny)} denied; {unknown} unknown")
 
 
 # -- shared -------------------------------------------------------------------------------------------------------

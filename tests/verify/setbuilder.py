@@ -282,6 +282,8 @@ class SetBuilder:
 
     def sign_provenance(self, component: str, operator: str, change: Change = lambda statement: None, **how: str) -> Path:
         statement = self.provenance(component, **how)
+        build = f"urn:kubewright:record:sha256:{hexadecimal(f'{component} by {operator}')}"
+        statement["predicate"]["runDetails"]["metadata"]["invocationId"] = build
         change(statement)
         return self.put(self.bundle(component, "provenance", operator), statement, operator)
 

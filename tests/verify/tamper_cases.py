@@ -341,7 +341,18 @@ def sbom_document_changed(made: SetBuilder) -> None:
 
 def denied_licence(made: SetBuilder) -> None:
     def change(statement: dict) -> None:
-        statement["predicate"]["components"][0]["licenses"] = [{"expression": "MIT OR AGPL-3.0-only"}]
+        statement["predicate"]["components"][0]["licenses"] = [
+            {"expression": "MIT AND (ISC OR AGPL-3.0-only) AND agpl-3.0-ONLY"}
+        ]
+
+    made.sign_sbom("etcd", change=change)
+
+
+def partly_unknown_licence(made: SetBuilder) -> None:
+    def change(statement: dict) -> None:
+        statement["predicate"]["components"][0]["licenses"] = [
+            {"expression": "MIT AND (ISC OR LicenseRef-unknown-0123456789abcdef)"}
+        ]
 
     made.sign_sbom("etcd", change=change)
 
@@ -379,6 +390,16 @@ def two_keys_of_one(made: SetBuilder) -> None:
     text = made.policy.read_text().replace('operator = "third"', 'operator = "site"')
     made.policy.write_text(text)
     made.sign_provenance("etcd", "third")
+
+
+def same_build(made: SetBuilder) -> None:
+    """Two operators, two keys, one build: the second has signed what the first one's store says."""
+
+    def change(statement: dict) -> None:
+        first = json.loads(payload_of(made.bundle("etcd", "provenance", "site")))
+        statement["predicate"]["runDetails"]["metadata"] = first["predicate"]["runDetails"]["metadata"]
+
+    made.sign_provenance("etcd", "second", change)
 
 
 def dissent(made: SetBuilder) -> None:
@@ -475,12 +496,15 @@ CASES = (
     Case("SBOM document changed", "sbom.cdx.json is not the signed one", errors.SbomError, sbom_document_changed),
     Case("denied licence", "the SBOM names AGPL-3.0-only", errors.LicenceError, denied_licence),
     Case("unknown licence", "the SBOM does not know one, and the policy refuses that", errors.LicenceError, unknown_licence),
+    Case("unknown licence beside known ones", "a part of an expression says that nobody knows", errors.LicenceError,
+         partly_unknown_licence),
     Case("older release offered", "a validly signed release, older than the last one seen", errors.RollbackError, older),
     Case("release below the minimum", "the policy asks for a newer one", errors.RollbackError, below_minimum),
     Case("clock set back", "the clock is a day earlier than at the last verification", errors.ClockError, clock_back),
     Case("last-seen state damaged", "the file is cut", errors.StateError, state_damaged),
     Case("threshold short by one", "one of two rebuilders' statements is missing", errors.ThresholdError, one_short),
     Case("two keys of one operator", "the second voice is the first one's other key", errors.ThresholdError, two_keys_of_one),
+    Case("one build under two names", "the second operator signs the first one's build", errors.ThresholdError, same_build),
     Case("dissent below the threshold", "one of two rebuilders got other bytes", errors.ThresholdError, dissent),
     Case("dissent hidden", "the third's dissent is taken out of a 2-of-3 set", errors.SilenceError, hide_dissent, hear_third),
     Case("dissent disguised", "the third's dissent gets another name", errors.PredicateTypeError, disguise_dissent, hear_third),

@@ -37,6 +37,11 @@ class KubewrightError(Exception):
         return (_rebuild, (type(self), self.message, self.remedy, self.details))
 
 
+def plain(text: str) -> str:
+    """``text`` for a terminal: whoever named a file in it does not get to move the cursor, or to turn words around."""
+    return "".join(each if each.isprintable() or each in "\n\t" else f"\\u{ord(each):04x}" for each in text)
+
+
 def _rebuild(cls: type[KubewrightError], message: str, remedy: str, details: str) -> KubewrightError:
     return cls(message, remedy=remedy, details=details)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from kubewright.errors import EXIT_CODES, KubewrightError
+from kubewright.errors import EXIT_CODES, KubewrightError, plain
 
 if TYPE_CHECKING:  # rich is only imported where there is a terminal
     from rich.live import Live
@@ -249,10 +249,10 @@ def _failure(code: int, title: str, message: str, remedy: str, details: str) -> 
 def show_error(error: KubewrightError, stream: IO[str], where: str = "") -> None:
     """The one reason, what helps, what to do."""
     if error.details:
-        print("\n".join("    " + line for line in error.details.splitlines()), file=stream)
-    print(f"error: {where + ': ' if where else ''}{error.message}", file=stream)
+        print("\n".join("    " + plain(line) for line in error.details.splitlines()), file=stream)
+    print(plain(f"error: {where + ': ' if where else ''}{error.message}"), file=stream)
     if error.remedy:
-        print(f"  what to do: {error.remedy}", file=stream)
+        print(plain(f"  what to do: {error.remedy}"), file=stream)
     stream.flush()
 
 

@@ -117,8 +117,19 @@ def _verify(asked: Asked, found: _Set, policy: Policy, seen: Seen, options: Opti
         tuple(Artifact(task.path, task.place, each) for task, each in zip(tasks, measured, strict=True)),
         (*ignored, *(f"{each.file}: {each.reason}" for place in places for each in place.ignored)),
         tuple(name for place in places for name in _documents(found.attestations, place)),
+        tuple(_absent(signed, wanted)) if not asked.inside else (),
         str(options.copy_to) if options.copy_to else "",
     )
+
+
+def _absent(signed: Signed, wanted: Sequence[str]) -> Iterator[str]:
+    """What the release names and the set does not hold: nothing wrong with that, and good to know."""
+    for component, platforms in signed.release.components.items():
+        locked = signed.lock.components.get(component)
+        for platform in platforms if locked is not None else ():
+            place = f"{component}/{locked.version}/{platform.replace('/', '-')}"  # type: ignore[union-attr]
+            if place not in wanted:
+                yield place
 
 
 # -- gathering ----------------------------------------------------------------------------------------------------
@@ -239,9 +250,13 @@ class _Task:
 def _tasks(folder: Folder, accepted: Accepted, asked: Asked) -> list[_Task]:
     if asked.loose:
         digest = folder.measure(asked.inside).digest
-        return [_Task(asked.inside, accepted.place, each) for each in accepted.subjects if f"sha256:{each.sha256}" == digest][
-            :1
-        ]
+        fitting = [_Task(asked.inside, accepted.place, each) for each in accepted.subjects if f"sha256:{each.sha256}" == digest]
+        if not fitting:  # a dissent's bytes, for one: somebody speaks of them, and they are not what was accepted
+            raise ArtifactUnknownError(
+                f"{asked.inside} is {digest}; somebody signed that, and it is not what the policy accepts as {accepted.place}",
+                remedy="do not use it; verify the whole set to see who says what",
+            )
+        return fitting[:1]
     tasks = [_Task(f"{accepted.place}/{each.name}", accepted.place, each) for each in accepted.subjects]
     inside = asked.inside.split("/")
     if len(inside) > 3:

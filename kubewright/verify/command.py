@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.errors import KubewrightError, UsageError
+from kubewright.errors import KubewrightError, UsageError, plain
 from kubewright.verify import bundle_report
 from kubewright.verify.bundle_check import BundleOptions, is_bundle_path, verify_bundle
 from kubewright.verify.check import Options, verify_set
@@ -109,7 +109,7 @@ def _fingerprint() -> str:
 
 def _show(error: KubewrightError) -> None:
     for line in error.details.splitlines():
-        print(f"    {line}", file=sys.stderr)
-    print(f"error: {error.message}", file=sys.stderr)
+        print(f"    {plain(line)}", file=sys.stderr)
+    print(plain(f"error: {error.message}"), file=sys.stderr)
     if error.remedy:
-        print(f"  what to do: {error.remedy}", file=sys.stderr)
+        print(plain(f"  what to do: {error.remedy}"), file=sys.stderr)

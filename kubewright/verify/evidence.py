@@ -31,6 +31,9 @@ from kubewright.verify.statement import KINDS, Statement, Subject, parse_stateme
 
 SBOM_KINDS: Final = ("cyclonedx", "spdx")
 
+#: bundles that a bad signature is tried on, only to say where it comes from
+_SUSPECTS: Final = 300
+
 _NAME: Final = re.compile(r"(?P<kind>[a-z0-9-]+)\.(?P<key>[0-9a-f]{16})" + re.escape(SUFFIX))
 _TYPES: Final = {predicate_type: kind for kind, predicate_type in KINDS.items()}
 
@@ -162,9 +165,8 @@ def _evidence(name: str, kind: str, place: str, operator: str, fingerprint: str,
 def _bad_signature(folder: Documents, path: str, bundle: Bundle, operator: str, policy: Policy) -> SignatureError:
     """Tell a changed payload from a signature that was taken from another statement of the set."""
     shown = folder.name(path)
-    for other, is_folder in folder.walk():
-        if is_folder or not is_bundle(other) or other == path:
-            continue
+    others = [other for other, is_folder in folder.walk() if not is_folder and is_bundle(other) and other != path]
+    for other in others[:_SUSPECTS]:
         if _signs(folder, other, bundle, policy):
             return ForeignSignatureError(
                 f"{shown}: its signature is that of {folder.name(other)}",

@@ -1,8 +1,9 @@
 """Files of a signed set, read once and never through a symbolic link.
 
 A ``Folder`` opens each name below its root one part at a time, so that no link leads out; whatever is neither file nor
-directory is refused. Every file that was read keeps its identity (device, inode, size, times): ``recheck`` says at the end
-whether one was replaced or written to. With a copy, what is hashed is what is written: nothing can come between.
+directory is refused. Every file that was read and every directory that was listed keeps its identity (device, inode, size,
+times): ``recheck`` says at the end whether one was replaced or written to. With a copy, what is hashed is what is
+written: nothing can come between.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Folder:
         self.path = path
         self._copy = copy
         self._seen: dict[str, Identity] = {}
+        self._listed: dict[str, Identity] = {}
         self._measured: dict[str, Measured] = {}
         self._lock = threading.Lock()
 
@@ -73,6 +75,9 @@ class Folder:
         """The names in a directory, sorted, each with whether it is a directory. None when there is no such directory."""
         found = []
         with self._opened_folder(path) as handle, os.scandir(handle) as entries:
+            status = _identity(os.fstat(handle))
+            if self._listed.setdefault(path, status) != status:
+                raise self._replaced(path)
             for entry in entries:
                 inside = f"{path}/{entry.name}" if path else entry.name
                 mode = entry.stat(follow_symlinks=False).st_mode
@@ -166,7 +171,15 @@ class Folder:
             take(b"\0" * (-size % tarfile.BLOCKSIZE))
 
     def recheck(self) -> None:
-        """FileReplacedError when a file that was read is not the same one any more."""
+        """FileReplacedError when a file that was read, or a directory that was listed, is not the same one any more."""
+        with self._refusing("."):
+            root = self.path.stat(follow_symlinks=False)
+        if not os.path.samestat(root, os.fstat(self._root)):
+            raise self._replaced("")
+        for path, identity in self._listed.items():
+            with self._opened_folder(path) as folder:
+                if _identity(os.fstat(folder)) != identity:
+                    raise self._replaced(path)
         for path, identity in self._seen.items():
             with self._opened(path, note=False) as handle:
                 if _identity(os.fstat(handle)) != identity:
@@ -245,7 +258,7 @@ class Folder:
         try:
             yield
         except FileNotFoundError:
-            if path in self._seen:
+            if path in self._seen or path in self._listed:
                 raise self._replaced(path) from None
             raise ArtifactMissingError(f"{self.name(path)} is not there") from None
         except NotADirectoryError:

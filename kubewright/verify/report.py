@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kubewright.errors import KubewrightError
+from kubewright.errors import KubewrightError, plain
 from kubewright.verify.facts import Accepted, Dissent
 from kubewright.verify.pinned import Measured
 
@@ -32,6 +32,7 @@ class Report:
     artifacts: tuple[Artifact, ...]
     ignored: tuple[str, ...]
     unsigned: tuple[str, ...]
+    absent: tuple[str, ...] = ()
     copied_to: str = ""
 
     @property
@@ -56,6 +57,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "notes": [note for place in report.places for note in place.notes],
         "ignored": list(report.ignored),
         "unsigned": list(report.unsigned),
+        "absent": list(report.absent),
         **({"copied_to": report.copied_to} if report.copied_to else {}),
     }
 
@@ -86,13 +88,13 @@ def refusal(error: KubewrightError) -> dict[str, Any]:
 
 
 def to_json(value: object) -> str:
-    """Indented JSON with a final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Indented JSON with a final newline; in ASCII, since names in it are anybody's and it may be shown on a terminal."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def as_text(report: Report, *, explain: bool = False) -> str:
     """For people; ``explain`` adds, for each artifact, which rule was satisfied by which statement."""
-    return "\n".join(_lines(report, explain)) + "\n"
+    return plain("\n".join(_lines(report, explain))) + "\n"
 
 
 def _lines(report: Report, explain: bool) -> Iterator[str]:
@@ -109,6 +111,7 @@ def _lines(report: Report, explain: bool) -> Iterator[str]:
         yield from (f"note: {note}" for place in report.places for note in place.notes)
         yield from (f"not evidence: {each}" for each in report.ignored)
         yield from (f"not signed: {each}" for each in report.unsigned)
+        yield from (f"not in this set: {each}, which the release names" for each in report.absent)
     count = len(report.artifacts)
     where = f"; copied to {report.copied_to}" if report.copied_to else ""
     yield (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -39,7 +40,8 @@ STATEMENT: Final = Limits(size=8 << 20, string=1 << 20, depth=32, values=400_000
 ENVELOPE: Final = Limits(size=12 << 20, string=12 << 20, depth=8, values=1000)
 
 _REMEDY: Final = "take the file from where it was signed; kubewright never writes such JSON"
-_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+#: up to the end of the text where the closing quote is missing: or else each escaped quote would begin a search of its own
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _EMPTY: Final = re.compile(r"\[\]|\{\}")
 _NO_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
 _LONG_NUMBER: Final = re.compile(r"[0-9]{19,}")
@@ -89,7 +91,7 @@ def _measure(text: str, limits: Limits, name: str) -> None:
     values = text.count(",") + text.count("[") + text.count("{")  # those in strings as well: more than there are
     if values > limits.values:
         raise JsonSizeError(f"{name}: more than {limits.values} values", remedy=_REMEDY)
-    longest = max(map(len, _STRING.findall(text)), default=2) - 2
+    longest = max((found.end() - found.start() for found in _STRING.finditer(text)), default=2) - 2
     if longest > limits.string:
         raise JsonSizeError(f"{name}: a string of {longest} characters, more than {limits.string}", remedy=_REMEDY)
     bare = _STRING.sub("", text)
@@ -123,8 +125,7 @@ class _RefusedError(Exception):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise _RefusedError(DuplicateKeyError, f"the key {twice[:80]!r} is there twice")
     return found
 

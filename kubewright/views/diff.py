@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubewright.errors import UsageError
+from kubewright.errors import UsageError, plain
 from kubewright.fetch.gomodule import read_go_sum
 from kubewright.model.digestsfile import FILE as DIGESTS
 from kubewright.model.digestsfile import Digests, load_digests
@@ -240,7 +240,7 @@ def as_text(found: Difference) -> str:
         lines += ["", "nothing changed in what is compared"]
     lines += ["", *(f"note: {note}" for note in found.notes)] if found.notes else []
     lines += ["", "no signature was checked: kubewright verify"]
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines)) + "\n"
 
 
 def _side(path: str, sequence: int | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubewright.errors import UsageError
+from kubewright.errors import UsageError, plain
 from kubewright.files.digest import sha256_file
 from kubewright.verify.bundle import SUFFIX, parse_bundle
 from kubewright.verify.errors import CertificateError, VerifyError
@@ -67,7 +67,7 @@ def as_text(found: list[Said]) -> str:
     for each in found:
         groups.setdefault(each.about or ("unreadable" if each.problem else "other statements"), []).append(each)
     blocks = [f"{about}\n{indented(_group(said))}" for about, said in sorted(groups.items())]
-    return _plain("\n\n".join([*blocks, WARNING])) + "\n"
+    return plain("\n\n".join([*blocks, WARNING])) + "\n"
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -155,11 +155,6 @@ def _inner(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 # -- showing ------------------------------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    """Whoever wrote the bundle does not get to move the terminal's cursor, or to turn text around."""
-    return "".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text)
 
 
 def _group(said: list[Said]) -> str:

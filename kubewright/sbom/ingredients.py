@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kubewright import record as records
@@ -13,7 +14,7 @@ from kubewright.files.digest import sha256_bytes
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedSource
 from kubewright.report import Progress
-from kubewright.sbom import gobinary, licences, purl
+from kubewright.sbom import commonlicences, gobinary, licences, purl
 from kubewright.sbom.facts import Change, Ingredient
 from kubewright.sbom.gobinary import GoProgram, LinkedModule
 from kubewright.sbom.licences import Licence, LicenceFile
@@ -164,6 +165,7 @@ class Ingredients:
             if package.name in linked:
                 licence = licences.of_package(root, package.name)
                 self._keep_texts(root, licence)
+                licence = self._with_common_texts(licence)
                 yield Ingredient(
                     ref=package_ref(package.name),
                     kind="package",
@@ -173,6 +175,16 @@ class Ingredients:
                     licence=licence,
                     sha256=package.sha256,
                 )
+
+    def _with_common_texts(self, licence: Licence) -> Licence:
+        """And the texts that a copyright file only points to."""
+        common = commonlicences.ensure(self._project, self._progress)
+        if common is None:
+            return licence
+        texts = "\n".join(self.texts[file.sha256] for file in licence.files)
+        files = tuple(commonlicences.pointed_to(texts, common))
+        self._keep_texts(common, Licence("", files))
+        return replace(licence, files=(*licence.files, *files))
 
     def _component_output(self, name: str) -> Ingredient:
         """Another component whose outputs are laid into the build: it has a bill of materials of its own."""

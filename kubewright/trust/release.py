@@ -1,4 +1,4 @@
-"""The release: lock, digests.toml and a sequence number, signed together.
+"""The release: lock, digests.toml, the stand-alone verifier and a sequence number, signed together.
 
 The number lives in release.toml, is committed, and never goes down: a verifier that has seen it refuses what is older. One
 number stands for one content; what has been signed under it is kept in the set and compared with.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from kubewright import pyz
 from kubewright.errors import LockOutdatedError, RecipeError, SequenceError
 from kubewright.files.digest import sha256_bytes, sha256_hex
 from kubewright.model import tomlfile
@@ -47,7 +48,7 @@ def contents(project: Project) -> dict[str, bytes]:
     for name, task in ((LOCK, "lock"), (DIGESTS, "accept")):
         if not (project.root / name).is_file():
             raise LockOutdatedError(f"there is no {name} in {project.root}: nothing to release", remedy=f"./doit {task}")
-    return {name: (project.root / name).read_bytes() for name in (DIGESTS, LOCK)}
+    return {**{name: (project.root / name).read_bytes() for name in (DIGESTS, LOCK)}, pyz.NAME: pyz.build()}
 
 
 def statement(project: Project, files: dict[str, bytes]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from test_licencetext import MIT
 from kubewright.building.inputs import root_name, tree_name
 from kubewright.files.deb import unpack_root
 from kubewright.files.digest import sha256_file, tree_digest
-from kubewright.model.lockfile import LockedPackage, dump_lock, load_lock
+from kubewright.model.lockfile import LockedBuilder, LockedPackage, dump_lock, load_lock
 from kubewright.record import BuildRecord, RecordedOutput
 from kubewright.sbom.write import make
 
@@ -34,7 +34,11 @@ run = ["gcc", "-static", "-o", "{build}/out/pause", "pause.c"]
 path = "pause"
 """
 BUILDER = 'name = "c"\nsummary = "C"\n[debian]\nsuite = "bookworm"\npackages = ["libfoo-dev", "libbar-dev"]\n'
-COPYRIGHT = b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: LGPL-2.1+\n"
+COPYRIGHT = (
+    b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: LGPL-2.1+\n"
+    b" The text is in '/usr/share/common-licenses/LGPL-2.1'.\n"
+)
+LICENCES = 'name = "licences"\nsummary = "Texts"\n[debian]\nsuite = "bookworm"\npackages = ["base-files"]\n'
 
 
 @pytest.fixture
@@ -117,3 +121,36 @@ def test_packages_are_looked_into_once(made: ProjectBuilder, tmp_path: Path) -> 
     owners = project.store.get_json("static-libraries", root_name(project.component("pause").locked_builder))
     assert owners == {"usr/lib/libbar-dev.a": "libbar-dev", "usr/lib/libfoo-dev.a": "libfoo-dev"}
     assert documents(made, found) == first
+
+
+# -- texts that a copyright file points to ------------------------------------------------------------------------
+
+
+def with_common_licences(made: ProjectBuilder, tmp_path: Path) -> None:
+    """The builder ``licences``, with texts of which a copyright file names one."""
+    folder = "usr/share/common-licenses/"
+    files = {f"{folder}LGPL-2.1": b"The lesser text.\n", f"{folder}GPL-3": b"The text that nobody names.\n"}
+    deb = build_deb(tmp_path / "base-files.deb", {**dict.fromkeys(("", "usr/", "usr/share/", folder)), **files})
+    unpack_root([deb], tmp_path / "common")
+    package = LockedPackage(
+        "base-files", "12.4", "amd64", "pool/base-files.deb", made.project().store.put_file(deb)[7:], deb.stat().st_size
+    )
+    made.builder("licences", LICENCES)
+    lock = load_lock(made.root / "lockfile.toml")
+    locked = LockedBuilder(
+        suite="bookworm", requested=("base-files",), packages=(package,), root=tree_digest(tmp_path / "common")
+    )
+    made.write("lockfile.toml", dump_lock(dataclasses.replace(lock, builders={**lock.builders, "licences": locked})))
+
+
+def test_texts_that_a_copyright_file_points_to_are_in_the_attribution(made: ProjectBuilder, tmp_path: Path) -> None:
+    found = record(made, tmp_path, code("libfoo-deva"))
+    before = made.project().component("pause").key
+    assert "The lesser text." not in documents(made, found)["ATTRIBUTION"].decode()
+    with_common_licences(made, tmp_path)
+    assert made.project().component("pause").key == before, "no build key has it"
+    text = documents(made, found)["ATTRIBUTION"].decode()
+    assert "libfoo-dev 1:2-3: usr/share/common-licenses/LGPL-2.1\n" in text
+    assert "The lesser text." in text
+    assert "nobody names" not in text
+    check_spdx(documents(made, found)["sbom.spdx.json"])

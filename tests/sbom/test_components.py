@@ -48,9 +48,17 @@ def test_documents_are_valid_equal_and_complete(name: str, platform: str) -> Non
 )
 def test_c_libraries_are_found_in_what_was_linked_statically(name: str, libraries: set[str]) -> None:
     component, found = built(name, "linux/amd64")
-    document = check_cyclonedx(make(PROJECT, component, found)["sbom.cdx.json"])
+    files = make(PROJECT, component, found)
+    document = check_cyclonedx(files["sbom.cdx.json"])
     assert {each["name"] for each in parts(document).values() if each["purl"].startswith("pkg:deb/")} == libraries
     assert document["compositions"][0]["aggregate"] == "incomplete"
+    texts = files["ATTRIBUTION"].decode()
+    for heading in (
+        "GNU LESSER GENERAL PUBLIC LICENSE\n                       Version 2.1",
+        "Version 2, June 1991",
+        "Version 3, 29 June",
+    ):
+        assert heading in texts, "the texts that Debian's copyright files point to"
 
 
 def test_patches_are_in_the_pedigree() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from project_builder import ProjectBuilder
 
+from kubewright import pyz
 from kubewright.errors import LockOutdatedError, RecipeError, SequenceError
 from kubewright.trust.keys import SigningKey
 from kubewright.trust.publish import read
@@ -28,13 +29,14 @@ def change(made: ProjectBuilder) -> None:
 
 
 def test_lock_digests_and_number_are_bound_together(made: ProjectBuilder, key: SigningKey) -> None:
-    assert sign(made, key) == sorted(["digests.toml", "lockfile.toml", bundle(made, key).name])
+    assert sign(made, key) == sorted(["digests.toml", "kubewright-verify.pyz", "lockfile.toml", bundle(made, key).name])
     said = read(bundle(made, key))
     assert said.predicate_type == RELEASE
     for name, digest in said.digests().items():
-        assert digest == "sha256:" + hashlib.sha256((made.root / name).read_bytes()).hexdigest()
-        assert (bundle(made, key).parent / name).read_bytes() == (made.root / name).read_bytes()
-    assert set(said.digests()) == {"lockfile.toml", "digests.toml"}
+        data = (bundle(made, key).parent / name).read_bytes()
+        assert digest == "sha256:" + hashlib.sha256(data).hexdigest()
+        assert data == (pyz.build() if name == pyz.NAME else (made.root / name).read_bytes())
+    assert set(said.digests()) == {"lockfile.toml", "digests.toml", "kubewright-verify.pyz"}
     project = made.project()
     keys = {name: {"linux/amd64": project.component(name).key} for name in ("runc", "containerd")}
     assert said.predicate == {"sequence": 1, "components": keys}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from kubewright.errors import plain
 from kubewright.verify.bundle_check import VerifiedBundle
 
 
 def as_text(bundle: VerifiedBundle, *, explain: bool = False) -> str:
     """For people; ``explain`` adds which rule was satisfied by which statement."""
-    return "\n".join(_lines(bundle, explain)) + "\n"
+    return plain("\n".join(_lines(bundle, explain))) + "\n"
 
 
 def _lines(bundle: VerifiedBundle, explain: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kubewright import __version__
+from kubewright.bundle_commands import bundle
 from kubewright.errors import RecipeError, UsageError
 from kubewright.report import reporting_errors
 
@@ -53,6 +54,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for pro
 def cli(context: click.Context, directory: Path | None) -> None:
     """Kubernetes, wrought from source: ask what an artifact is made of, how it is built, and who agreed on it."""
     context.obj = directory
+
+
+cli.add_command(bundle)
 
 
 def main() -> None:
@@ -274,12 +278,13 @@ def verify(
     release: Path | None,
     as_json: bool,
 ) -> None:
-    """Verify a signed set, a component of it or one file.
+    """Verify a bundle, a signed set, a component of it or one file.
 
     Under a policy of your own (docs/policy.md), with no network. Refusals have exit codes 60 to 99, one for each kind
     (docs/errors.md); nothing is written before everything has passed.
 
     \b
+    kubewright verify kubernetes-1.37.2-linux-amd64.oci.tar.zst --policy site.toml
     kubewright verify artifacts --policy site.toml
     kubewright verify artifacts/etcd --policy site.toml --explain
     kubewright verify ./etcd --policy site.toml --attestations S/attestations --release S/release

@@ -42,6 +42,7 @@ LAYERS = [
     "menu",
     "doit_plugins",
     "tasks",
+    "bundle_commands",
     "cli",
     "__main__",
 ]

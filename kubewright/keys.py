@@ -60,6 +60,8 @@ def _step(step: Step) -> object:
     found = dataclasses.asdict(step)
     if not step.stdout:
         del found["stdout"]
+    if step.go and not step.go.test:
+        del found["go"]["test"]
     return found
 
 

@@ -44,6 +44,12 @@ def test_what_is_for_people_only_changes_no_key(name: str) -> None:
     assert key(dataclasses.replace(recipe, sources=sources)) == key(recipe)
 
 
+def test_tests_instead_of_commands_are_in_the_key() -> None:
+    recipe = RECIPES["small"]
+    steps = tuple(dataclasses.replace(step, go=dataclasses.replace(step.go, test=True)) for step in recipe.steps if step.go)
+    assert key(dataclasses.replace(recipe, steps=steps)) != key(recipe)
+
+
 def test_standard_output_as_a_file_is_in_the_key() -> None:
     recipe = RECIPES["k3s-like"]
     steps = tuple(dataclasses.replace(step, stdout="out/x") if step.run else step for step in recipe.steps)

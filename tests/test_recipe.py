@@ -108,6 +108,8 @@ def test_a_source_takes_the_version_of_another_recipe(tmp_path: Path) -> None:
     assert load_recipe(path).sources[0].version == "v1.9.1"
     edited("plugins", tmp_path, ('version = "1.9.1"', 'version = "1.9.2"'))
     assert load_recipes(tmp_path)["small"].sources[0].version == "v1.9.2"
+    edited("small", tmp_path, ("[[step]]", 'version = "v0.{minor:plugins}.{patch:plugins}"\n[[step]]'))
+    assert load_recipes(tmp_path)["small"].sources[0].version == "v0.9.2"
 
 
 @pytest.mark.parametrize("name", ["nothing", "../plugins", "plugins/../plugins"])
@@ -265,6 +267,12 @@ BAD: dict[str, tuple[str, tuple[str, str], str, str] | tuple[str, tuple[str, str
         "small",
         ("v{version}", "v{version:plugins}"),
         "smoke[0].expect[0]: unknown variable {version:plugins}",
+    ),
+    "tests of two packages": (
+        "runtime",
+        ('{ runtime = "example.org/runtime" }', '{ runtime = "a/b", init = "a/c" }\ngo.test = true'),
+        "step[0].go.commands: the tests of one package make one program",
+        "go.commands",
     ),
     "standard output of a go step": (
         "small",

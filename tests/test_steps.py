@@ -35,6 +35,15 @@ def test_kubectl_is_one_pure_go_build() -> None:
     assert command.env["SOURCE_DATE_EPOCH"] == "1700000000"
 
 
+def test_tests_as_a_program() -> None:
+    (command,) = commands(RECIPES["e2e-test"], variables("e2e-test"), "linux/amd64", Layout())
+    assert command.argv[:4] == ("/toolchain/bin/go", "test", "-c", "-vet=off")
+    assert command.argv[-3:] == ("-o", "/build/.go-out/", "k8s.io/kubernetes/test/e2e")
+    assert "-v" not in command.argv  # go test would take it for a flag of the tests
+    assert command.renames == {"e2e.test": "e2e.test"}
+    assert command.pure
+
+
 def test_the_platform_reaches_the_compiler() -> None:
     (command,) = commands(RECIPES["etcd"], variables("etcd"), "linux/arm64", Layout())
     assert command.env["GOARCH"] == "arm64"

@@ -284,7 +284,7 @@ def _listed_modules(
             directory = scratch / (step.dir or "main")
             mirrored.bring_sums(project, directory / "go.sum", on_download)
             with _naming(component, step):
-                found |= set(gomodule.list_modules(client, directory, packages, step.tags, env, on_download))
+                found |= set(gomodule.list_modules(client, directory, packages, step.tags, env, on_download, tests=step.test))
     store.put_json("modules", keys_name(component), [[module.path, module.version, module.h1] for module in sorted(found)])
     return sorted(found)
 

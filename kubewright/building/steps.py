@@ -72,8 +72,8 @@ def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layou
     pure = not step.cgo
     argv = [
         f"{layout.toolchain}/bin/go",
-        "build",
-        "-v",  # names each package as it is compiled: the only progress go reports
+        # -v names each package as it is compiled, the only progress go reports; of a test it would be a flag of its own
+        *(("test", "-c", "-vet=off") if step.test else ("build", "-v")),
         f"-mod={step.mod}",
         "-trimpath",
         "-buildvcs=false",
@@ -84,7 +84,8 @@ def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layou
         layout.under(GO_OUT) + "/",
         *step.commands.values(),
     ]
-    renames = {default_name(package): name for name, package in step.commands.items()}
+    suffix = ".test" if step.test else ""
+    renames = {default_name(package) + suffix: name for name, package in step.commands.items()}
     env = _environment(variables, layout, step.env) | go_environment(step, platform, layout)
     # only where nothing of the source runs may a cache be shared
     env["GOCACHE"] = layout.cache if pure else layout.own_cache

@@ -288,16 +288,18 @@ def list_modules(
     tags: Sequence[str],
     env: Mapping[str, str],
     on_download: Callable[[str], None] | None = None,
+    *,
+    tests: bool = False,
 ) -> list[Module]:
     """Modules that provide the packages and all that they import, for the platform in ``env``; fetched where absent.
 
     ``directory`` holds the main module; nothing in it is written (``-mod=readonly``). Modules without a version (the main
-    module, directory replacements) are left out. Files to embed need not be there.
+    module, directory replacements) are left out. Files to embed need not be there. ``tests``: of the packages' tests as well.
 
     Raises LockOutdatedError when go.mod or go.sum do not cover the packages.
     """
     arguments = ["-f", _LISTED, *([f"-tags={','.join(tags)}"] if tags else []), *packages]
-    command = ["list", "-mod=readonly", "-deps"]
+    command = ["list", "-mod=readonly", "-deps", *(["-test"] if tests else [])]
     result = client.run([*command, *arguments], directory, env, on_download)
     wrong = result.stderr if result.returncode else ""
     if "pattern " in wrong:  # go:embed: what a step or another component makes is not there yet

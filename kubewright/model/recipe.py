@@ -80,7 +80,9 @@ def resolve(recipe: Recipe, versions: Mapping[str, str]) -> Recipe:
 
     ``versions``: of the other components that it names, see ``named_components``.
     """
-    context = recipe_context(recipe.version) | {f"version:{name}": version for name, version in versions.items()}
+    context = recipe_context(recipe.version)
+    for name, version in versions.items():
+        context |= {f"{part}:{name}": value for part, value in recipe_context(version).items()}
     sources = tuple(_resolve_source(source, recipe.name, context) for source in recipe.sources)
     manifests = tuple(
         dataclasses.replace(each, replace={theirs: expand(ours, context) for theirs, ours in each.replace.items()})

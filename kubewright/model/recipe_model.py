@@ -117,7 +117,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class GoStep:
-    """One `go build` of one or more commands, without the network."""
+    """One `go build` of one or more commands, or `go test -c` of one package, without the network."""
 
     commands: Annotated[
         Mapping[RelativePath, Annotated[str, Pattern(r"[A-Za-z0-9._~+/-]+", "a Go package path")]],
@@ -136,6 +136,9 @@ class GoStep:
     ] = ""
     mod: Annotated[Literal["readonly", "vendor"], Doc("Where dependencies come from.")] = "readonly"
     env: Annotated[Mapping[str, LateText], Doc("More environment, such as CGO_CFLAGS.")] = field(default_factory=dict)
+    test: Annotated[bool, Doc("Build a package's tests as a program, which `go test -c` makes; one package in `commands`.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Step:
 
     CHOICE: ClassVar[ExactlyOne] = ExactlyOne(("go", "run"))
 
-    go: Annotated[GoStep | None, Doc("A `go build`.")] = None
+    go: Annotated[GoStep | None, Doc("A `go build`, or `go test -c`.")] = None
     run: Annotated[tuple[LateText, ...], Doc("A command as an argument list; there is no shell."), NotEmpty("minItems")] = ()
     dir: Annotated[RelativePath, Doc("Of `run`, relative to /build. Default: /build.")] = ""
     env: Annotated[Mapping[str, LateText], Doc("Of `run`: more environment.")] = field(default_factory=dict)

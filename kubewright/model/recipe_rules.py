@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from kubewright.model.recipe_model import GoStep, Recipe, Step, has_main_module
 from kubewright.model.schema import KeyPath, Problem
-from kubewright.model.template import recipe_context, variables
+from kubewright.model.template import EARLY_WITH_ARGUMENT, recipe_context, variables
 
 
 def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
@@ -59,12 +59,12 @@ def templates(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
 
 
 def named_components(recipe: Recipe) -> dict[str, KeyPath]:
-    """The components whose version the recipe takes, ``{version:NAME}``, each with one place that does."""
+    """The components of whose version the recipe takes something, ``{version:NAME}``, each with one place that does."""
     found: dict[str, KeyPath] = {}
     for path, text in templates(recipe):
         for name in variables(text) if "{" in text else ():
             head, _, argument = name.partition(":")
-            if head == "version" and argument:
+            if head in EARLY_WITH_ARGUMENT and argument:
                 found.setdefault(argument, path)
     return found
 
@@ -118,6 +118,9 @@ def _go(recipe: Recipe, go: GoStep, path: KeyPath) -> Iterator[Problem]:
     if not go.dir and not any(source.module for source in recipe.sources):
         message = "builds in the generated main module, but no source names a Go module"
         yield Problem(path, message, "set go.dir to a folder below src/, or `module` in a [[source]]")
+    if go.test and len(go.commands) > 1:
+        message = "the tests of one package make one program; there are several packages"
+        yield Problem((*path, "commands"), message, "put each into a step of its own")
     for variable in go.variables:
         if "." not in variable.rpartition("/")[2]:
             message = "is not PACKAGE.NAME, such as k8s.io/component-base/version.gitVersion"
@@ -190,5 +193,5 @@ def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
             yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
         if head == "module" and not has_main_module(recipe):
             yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
-        if head in ("major", "minor", "patch") and head not in recipe_context(recipe.version):
+        if head in ("major", "minor", "patch") and not argument and head not in recipe_context(recipe.version):
             yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

@@ -17,7 +17,7 @@ LATE = (*EARLY, "commit", "source_date", "source_date_iso", "build")
 #: variables with an argument: the module's path, the source's name
 WITH_ARGUMENT = ("module", "commit")
 #: the same where early variables stand: another component's name
-EARLY_WITH_ARGUMENT = ("version",)
+EARLY_WITH_ARGUMENT = EARLY
 
 _REMEDY = "the variables are listed in docs/recipes.md; {module:PATH} is there when go.mod requires PATH"
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

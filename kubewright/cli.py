@@ -296,6 +296,24 @@ def verify(
     click.echo(text, nl=False)
 
 
+def _installer(name: str, text: str) -> None:
+    """A command whose words are those of the stand-alone installer (kubewright.install.command)."""
+
+    @cli.command(name, help=text, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def run(words: tuple[str, ...]) -> None:
+        from kubewright.install import command
+
+        raise SystemExit(command.main([name, *words]))
+
+
+_installer("install", "Make this host a node of a cluster, from a verified bundle (docs/install.md).")
+_installer("preflight", "What this host lacks before an install, each with the remedy.")
+_installer("join-token", "On the control plane: write join material for a worker.")
+_installer("node", "What this node is made of: `node status` (drift), `node audit` (where every program comes from).")
+_installer("uninstall", "End this host as a node and remove what was installed.")
+
+
 @cli.group()
 def policy() -> None:
     """Write and check policies (docs/policy.md)."""

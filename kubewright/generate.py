@@ -13,6 +13,7 @@ from pathlib import Path
 from kubewright.errors import EXIT_CODES
 from kubewright.fetch import mirrorindex
 from kubewright.install import errors as _install_errors  # noqa: F401 - its classes register themselves
+from kubewright.install.settings import Cluster
 from kubewright.manifests import errors as _manifest_errors  # noqa: F401 - its classes register themselves
 from kubewright.mirror import errors as _mirror_errors  # noqa: F401 - as below
 from kubewright.mirror import statement as mirror_statement
@@ -32,7 +33,7 @@ def generated(project: Project) -> dict[Path, str]:
     root = project.root
     files = {root / "schemas" / f"{name}.json": schema_json.schema_text(name) for name in schema_json.DOCUMENTS}
     files |= {root / "schemas" / f"{name}.json": schema_json.as_text(schemas.schema(name)) for name in schemas.DOCUMENTS}
-    ours = {**mirrorindex.DOCUMENTS, **mirror_statement.DOCUMENTS}
+    ours = {**mirrorindex.DOCUMENTS, **mirror_statement.DOCUMENTS, "cluster": Cluster}
     files |= {
         root / "schemas" / f"{name}.json": schema_json.as_text(schema_json.schema_of(cls, name)) for name, cls in ours.items()
     }

@@ -81,10 +81,11 @@ What lockfile.toml and the recipes of this checkout name stays, logs of failed b
 
 Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
     "generate": """write what is generated from sources and records: schemas/, tables in README.md and docs/""",
-    "verifier": """write the stand-alone verifier: one file for any Python from 3.10 on, nothing to install
+    "verifier": """write the stand-alone verifier and installer: one file each for any Python from 3.10 on
 
     ./doit verifier
     python3 -I dist/kubewright-verify.pyz artifacts --policy site.toml
+    python3 -I dist/kubewright-install.pyz --help
 
 The same sources give the same bytes. Give its SHA-256 to whoever verifies, over another channel (docs/security.md).""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",

@@ -1,6 +1,6 @@
-"""The stand-alone verifier: one file that any Python from 3.10 on runs, on any architecture, with nothing installed.
+"""Stand-alone programs: one file that any Python from 3.10 on runs, on any architecture, with nothing installed.
 
-A zip of sources: ``kubewright.verify`` with what it imports, and the packages ``ecdsa``, ``six`` and ``tomli`` as pure Python.
+The verifier and the installer. A zip of sources: the program with what it imports, and packages that it needs, as pure Python.
 The same sources give the same bytes: names sorted, times fixed, nothing compressed (compressors differ).
 """
 
@@ -10,38 +10,53 @@ import ast
 import importlib.metadata
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import kubewright
 
-NAME: Final = "kubewright-verify.pyz"
-ENTRY: Final = "kubewright.verify.command"
-VENDORED: Final = ("ecdsa", "six", "tomli")
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program: its file's name, the module with its ``main``, and packages of others (module -> distribution)."""
+
+    file: str
+    entry: str
+    vendored: Mapping[str, str]
+
+
+_VERIFY_NEEDS: Final = {"ecdsa": "ecdsa", "six": "six", "tomli": "tomli"}
+VERIFY: Final = Program("kubewright-verify.pyz", "kubewright.verify.command", _VERIFY_NEEDS)
+INSTALL: Final = Program("kubewright-install.pyz", "kubewright.install.command", {**_VERIFY_NEEDS, "yaml": "pyyaml"})
+PROGRAMS: Final = (INSTALL, VERIFY)
+
+NAME: Final = VERIFY.file
+ENTRY: Final = VERIFY.entry
 
 _PACKAGE: Final = Path(kubewright.__file__).parent
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
-_MAIN: Final = f'''\
-"""kubewright-verify: python3 -I {NAME} PATH --policy FILE"""
+_MAIN: Final = '''\
+"""{name}: python3 -I {file} --help"""
 import sys
 
 if sys.version_info < (3, 10):
-    sys.exit("error: kubewright-verify needs Python 3.10 or newer")
+    sys.exit("error: {name} needs Python 3.10 or newer")
 
-from {ENTRY} import main
+from {entry} import main
 
 sys.exit(main())
 '''
 
 
-def build() -> bytes:
+def build(program: Program = VERIFY) -> bytes:
     """The file's bytes: a pure function of the sources in use."""
     out = io.BytesIO()
     out.write(_SHEBANG)
     with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:
-        for name, content in sorted(members().items()):
+        for name, content in sorted(members(program).items()):
             info = zipfile.ZipInfo(name, _TIME)
             info.create_system = 3  # Unix, wherever this runs
             info.external_attr = 0o100644 << 16
@@ -49,14 +64,15 @@ def build() -> bytes:
     return out.getvalue()
 
 
-def members() -> dict[str, bytes]:
+def members(program: Program = VERIFY) -> dict[str, bytes]:
     """Path in the zip -> content."""
-    found = {"__main__.py": _MAIN.encode()}
-    for module in sorted(closure(ENTRY)):
+    name = program.file.removesuffix(".pyz")
+    found = {"__main__.py": _MAIN.format(name=name, file=program.file, entry=program.entry).encode()}
+    for module in sorted(closure(program.entry)):
         path = source(module)
         found[str(path.relative_to(_PACKAGE.parent))] = path.read_bytes()
-    for package in VENDORED:
-        found |= dict(_vendored(package))
+    for package, distribution in program.vendored.items():
+        found |= dict(_vendored(package, distribution))
     return found
 
 
@@ -91,13 +107,13 @@ def _imports(path: Path) -> Iterator[str]:
                 yield inner if source(inner).is_file() else str(node.module)
 
 
-def _vendored(package: str) -> Iterator[tuple[str, bytes]]:
+def _vendored(package: str, name: str) -> Iterator[tuple[str, bytes]]:
     """The package's Python sources without its tests, and its licence; never a compiled file."""
-    distribution = importlib.metadata.distribution(package)
+    distribution = importlib.metadata.distribution(name)
     for file in distribution.files or ():
-        name = file.as_posix()
-        inside = name == f"{package}.py" or name.startswith(f"{package}/")
-        if inside and name.endswith(".py") and not file.name.startswith("test_"):
-            yield name, Path(str(distribution.locate_file(file))).read_bytes()
-        elif ".dist-info/" in name and file.name.startswith("LICENSE"):
+        path = file.as_posix()
+        inside = path == f"{package}.py" or path.startswith(f"{package}/")
+        if inside and path.endswith(".py") and not file.name.startswith("test_"):
+            yield path, Path(str(distribution.locate_file(file))).read_bytes()
+        elif ".dist-info/" in path and file.name.startswith("LICENSE"):
             yield f"licenses/{package}/{file.name}", Path(str(distribution.locate_file(file))).read_bytes()

@@ -308,12 +308,13 @@ def _verifier(project: Project, report: Progress) -> None:
     from kubewright.files.digest import sha256_bytes, sha256_hex
     from kubewright.store import replace_file
 
-    data = pyz.build()
-    path = project.root / "dist" / pyz.NAME
-    path.parent.mkdir(exist_ok=True)
-    replace_file(path, data)
-    path.chmod(0o755)
-    report.note(f"{path.relative_to(project.root)}  sha256 {sha256_hex(sha256_bytes(data))}")
+    for program in pyz.PROGRAMS:
+        data = pyz.build(program)
+        path = project.root / "dist" / program.file
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, data)
+        path.chmod(0o755)
+        report.note(f"{path.relative_to(project.root)}  sha256 {sha256_hex(sha256_bytes(data))}")
 
 
 def _requirements(project: Project, report: Progress) -> None:

@@ -157,6 +157,14 @@ def _local_path(objects: list[Object], parameters: Parameters) -> list[Object]:
     return made
 
 
+def _metrics_server(objects: list[Object], parameters: Parameters) -> list[Object]:
+    """Kubelets' serving certificates are self-signed: what is read from them is encrypted, and not authenticated."""
+    for each in objects:
+        for container in each["spec"]["template"]["spec"]["containers"] if each["kind"] == "Deployment" else ():
+            container["args"] = [*container.get("args", []), "--kubelet-insecure-tls"]
+    return objects
+
+
 def _metallb(objects: list[Object], parameters: Parameters) -> list[Object]:
     """With the site's addresses. They are given before the webhook that would check them: it runs on workers, later."""
     addresses = parameters["load_balancer_addresses"]
@@ -175,6 +183,7 @@ _EDITS: Final[Mapping[str, Callable[[list[Object], Parameters], list[Object]]]] 
     "kube-proxy": _kube_proxy,
     "local-path-provisioner": _local_path,
     "metallb": _metallb,
+    "metrics-server": _metrics_server,
 }
 
 

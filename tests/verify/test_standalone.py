@@ -106,7 +106,7 @@ def test_it_holds_sources_and_licences_only(file: Path) -> None:
     names = zipfile.ZipFile(file).namelist()
     assert names == sorted(names)
     assert {Path(name).suffix for name in names if not name.startswith("licenses/")} == {".py"}
-    assert {name.split("/")[1] for name in names if name.startswith("licenses/")} == set(pyz.VENDORED)
+    assert {name.split("/")[1] for name in names if name.startswith("licenses/")} == set(pyz.VERIFY.vendored)
     assert not [name for name in names if "test" in Path(name).name or "trust" in name or "cli" in name]
 
 

@@ -1,0 +1,61 @@
+"""Killed at any point and run again, an install ends as one that was never killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from contents import make_host
+
+from kubewright.files.digest import sha256_file
+
+POINTS = 24
+#: what says when and how often, or is random by intent
+_DIFFERENT = ("calls", "applied", "given-to-kubeadm", "audit.jsonl", "encryption.json", "lock")
+
+
+def install(root: Path, point: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(Path(__file__).parent / "killed.py"), str(root), str(point)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def state(root: Path) -> dict[str, str]:
+    """Path -> mode and content of everything below a root."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            same = path.name in _DIFFERENT
+            found[name] = f"{path.stat().st_mode:o} " + ("" if same else sha256_file(path))
+        else:
+            found[name] = f"{path.stat().st_mode:o}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int]:
+    root = make_host(tmp_path_factory.mktemp("undisturbed") / "root")
+    ended = install(root)
+    assert ended.returncode == 0, ended.stderr
+    return state(root), int(ended.stdout)
+
+
+@pytest.mark.parametrize("part", range(POINTS))
+def test_killed_and_run_again_it_ends_the_same(tmp_path: Path, undisturbed: tuple[dict[str, str], int], part: int) -> None:
+    wanted, count = undisturbed
+    point = 1 + part * (count - 1) // (POINTS - 1)
+    root = make_host(tmp_path / "root")
+    assert install(root, point).returncode == -signal.SIGKILL
+    again = install(root)
+    assert again.returncode == 0, again.stderr
+    found = state(root)
+    assert found == wanted, point
+
+
+def test_there_are_points_enough(undisturbed: tuple[dict[str, str], int]) -> None:
+    assert undisturbed[1] > 3 * POINTS

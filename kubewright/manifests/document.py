@@ -15,7 +15,7 @@ import yaml
 from kubewright.manifests.errors import ManifestError
 
 #: bytes of a manifest, nodes in it, depth of nesting; the largest of the default stack has 0.1 MB, 5,000 and 20
-MOST_BYTES, MOST_NODES, MOST_DEPTH = 4 << 20, 400_000, 100
+MOST_BYTES, MOST_NODES, MOST_DEPTH = 2 << 20, 150_000, 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,9 @@ class Place:
 
 @dataclass
 class Found:
-    """What is in a manifest: places that name images for sure, and pull policies."""
+    """What is in a manifest: its documents, the places in them that name images, and pull policies."""
 
+    documents: list[Node] = field(default_factory=list)
     images: list[Place] = field(default_factory=list)
     policies: list[Place] = field(default_factory=list)
 
@@ -64,11 +65,10 @@ class _At:
     object: str
     path: str = ""
     scalars: tuple[Scalar, ...] = ()
-    line: int = 0
 
     def down(self, step: str) -> _At:
         dotted = step if step.startswith("[") or not self.path or self.path.endswith(": ") else f".{step}"
-        return _At(self.object, self.path + dotted, self.scalars, self.line)
+        return _At(self.object, self.path + dotted, self.scalars)
 
 
 def find(name: str, text: str, ours: Callable[[ImageName], bool]) -> Found:
@@ -77,7 +77,8 @@ def find(name: str, text: str, ours: Callable[[ImageName], bool]) -> Found:
     Raises ManifestError: for what ``document.read`` refuses, and for images written in parts or in text that is no YAML.
     """
     search = _Search(name, ours)
-    for number, node in enumerate(read(name, text), 1):
+    search.found.documents = read(name, text)
+    for number, node in enumerate(search.found.documents, 1):
         if isinstance(node, Mapping):
             search.node(node, _At(f"document {number}"))
         elif not isinstance(node, Scalar) or node.value not in ("", "~", "null"):
@@ -102,7 +103,7 @@ class _Search:
 
     def _mapping(self, node: Mapping, at: _At) -> None:
         if node.text("apiVersion") and node.text("kind"):
-            at = _At(_called(node), at.path, at.scalars, at.line) if not at.scalars else at
+            at = _At(_called(node), at.path) if not at.scalars else at
         variable = _VARIABLE.fullmatch(node.text("name"))
         for key, value in node.items:
             below = at.down(_step(key.value))
@@ -180,15 +181,17 @@ class _Search:
             remedy = "correct the source with a declared patch, or leave the manifest out"
             raise ManifestError(f"{inside}: documents in documents, {_MOST_NESTED} times", remedy=remedy)
         try:
-            nodes = [node for node in read(inside, text) if not isinstance(node, Scalar)]
+            nodes = read(inside, text)
         except ManifestError as error:
             if _IMAGE_LINE.search(text):
                 error.remedy = "it names images, and cannot be read as YAML: correct the source with a declared patch"
                 raise
             return False
+        if all(isinstance(node, Scalar) for node in nodes):
+            return False
         for node in nodes:
-            self.node(node, _At(at.object, f"{at.path}: ", (*at.scalars, scalar), at.line or scalar.line))
-        return bool(nodes)
+            self.node(node, _At(at.object, f"{at.path}: ", (*at.scalars, scalar)))
+        return True
 
 
 # -- places -------------------------------------------------------------------------------------------------------

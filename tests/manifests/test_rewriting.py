@@ -8,7 +8,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kubewright.errors import KubewrightError
@@ -122,6 +122,11 @@ data:
     assert [(each.path, each.line) for each in done.policies] == [
         ('data["helper.yaml"]: spec.containers[0].imagePullPolicy', 15)
     ]
+
+
+def test_text_beside_a_document_in_a_string_is_looked_at() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\ndata:\n  k: |\n    run x.example/one:v1\n    ---\n    a: b\n"
+    assert run(text).text.decode() == text.replace("one:v1", f"one:v1@{D1}")
 
 
 def test_a_folded_string_is_written_anew() -> None:
@@ -264,8 +269,8 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("just text\n", "document 1 is no object"),
         ("a: " + "[" * 200 + "]" * 200, "levels"),
         ("a:\n" + "".join(" " * n + "- \n" for n in range(200)), "levels"),
-        ("a: [" + "x," * 400_001 + "]", "values"),
-        ("a: " + "x" * (4 << 20), "more than 4 MB"),
+        ("a: [" + "x," * 150_001 + "]", "values"),
+        ("a: " + "x" * (2 << 20), "more than 2 MB"),
         ("a: \x00", "special characters are not allowed"),
         ("a: '", "line 1: found unexpected end of stream"),
         ('a: "\\UFFFFFFFF"', "m.yaml: "),
@@ -336,6 +341,15 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
+def readable(text: str) -> bool:
+    """PyYAML writes some texts in forced styles so that it reads others."""
+    try:
+        yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    return True
+
+
 def replaced(value: object) -> object:
     """What a manifest has to say after its images were replaced: here every string that is one of the two."""
     if isinstance(value, dict):
@@ -366,5 +380,7 @@ def test_whatever_its_style_a_manifest_says_the_same_but_for_images(
         return
     meant, got = yaml.safe_load(text), yaml.safe_load(done.text)
     if nested:
-        assert yaml.safe_load(got["spec"].pop("data")) == replaced(yaml.safe_load(meant["spec"].pop("data")))
+        inner, outer = meant["spec"].pop("data"), got["spec"].pop("data")
+        assume(readable(inner))
+        assert yaml.safe_load(outer) == replaced(yaml.safe_load(inner))
     assert got == replaced(meant)

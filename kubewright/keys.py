@@ -55,6 +55,11 @@ def smoke_digest(recipe: Recipe) -> str:
     return canonical_digest([dataclasses.asdict(smoke) for smoke in recipe.smokes])
 
 
+def source_content(pin: LockedSource) -> str:
+    """What a source's bytes are pinned by."""
+    return pin.sha256 or f"{pin.module}@{pin.version} {pin.h1}"
+
+
 def _step(step: Step) -> object:
     """Without what was added to steps later, where it is not used: keys of older recipes stay as they are."""
     found = dataclasses.asdict(step)
@@ -66,10 +71,9 @@ def _step(step: Step) -> object:
 
 
 def _source(source: Source, pin: LockedSource) -> object:
-    content = pin.sha256 or f"{pin.module}@{pin.version} {pin.h1}"
     return [
         source.name,
-        content,
+        source_content(pin),
         pin.commit,
         pin.source_date,
         {"unpack": source.unpack, "strip": source.strip, "patches": [patch.file for patch in source.patches]},

@@ -23,7 +23,15 @@ zone; the other sandbox where it is set up. Identical, or which file and which s
 
     ./doit build:etcd rebuild:etcd accept:etcd
 
-digests.toml is committed: from then on every build of the same key, anywhere, is compared with it.""",
+The component's images are assembled twice and written as well. digests.toml is committed: from then on every build of the same
+key, anywhere, is compared with it.""",
+    "image": """assemble container images of what is built, as OCI layouts; no daemon
+
+    ./doit image                       the images of the default stack's components
+    ./doit image:coredns               artifacts/images/coredns/VERSION/OS-ARCH/
+
+Layers: one for each locked package and each component, uncompressed, byte for byte reproducible; compared with digests.toml.
+skopeo reads them as they are: skopeo copy oci:DIR:REFERENCE docker-daemon:REFERENCE (docs/images.md).""",
     "sbom": """write SBOMs (CycloneDX, SPDX) and ATTRIBUTION for what is built
 
     ./doit sbom:kubectl                artifacts/attestations/kubectl/VERSION/OS-ARCH/

@@ -52,6 +52,11 @@ class Component:
         return self.name if self.platform == self.default_platform else f"{self.name}@{self.platform.replace('/', '-')}"
 
     @property
+    def source_date_iso(self) -> str:
+        """The main source's date as RFC 3339."""
+        return self.variables["source_date_iso"]
+
+    @property
     def label(self) -> str:
         """How people and tasks call it; the host's platform goes without saying where there is but one."""
         return f"{self.name} {self.recipe.version} {self.platform}"

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 from kubewright import doit_plugins
 from kubewright.disk import writing
 from kubewright.errors import KubewrightError
+from kubewright.images.plan import check_references as check_images
+from kubewright.images.plan import directory as image_directory
+from kubewright.images.plan import images, plan_image
 from kubewright.menu import doc
+from kubewright.model.image_model import components_of
 from kubewright.project import Project
 from kubewright.report import Progress
 
@@ -31,9 +35,11 @@ Task = dict[str, Any]
 def all_tasks(project: Project) -> Iterator[Task]:
     """Every task, in the order of the menu. Raises RecipeError, CycleError, UsageError (no such stack)."""
     project.check_references()
+    check_images(project)
     yield from _component_tasks(project, "build", _build, uptodate=_built)
     yield from _component_tasks(project, "rebuild", _rebuild)
     yield from _component_tasks(project, "accept", _accept)
+    yield from _image_tasks(project)
     yield from _component_tasks(project, "sbom", _sbom)
     yield from _component_tasks(project, "sign", _sign, also=_in_place)
     yield _task("sign", "release", project, _sign_release)
@@ -96,6 +102,23 @@ def _component_tasks(
                 task["uptodate"] = [_quietly(project, uptodate, recipe.name, platform)]
                 suffix = name.removeprefix(recipe.name)
                 task["task_dep"] = [f"{group}:{each.component}{suffix}" for each in recipe.inputs]
+            yield task
+
+
+def _image_tasks(project: Project) -> Iterator[Task]:
+    """``image:NAME`` for images of the default stack's components; tasks outside the group for the rest."""
+    yield {"basename": "image", "name": None, "doc": doc("image")}
+    stack = set(project.default_stack.components) if project.stacks else set()
+    default = project.settings.platform
+    for image, recipe in images(project).items():
+        spec = next(each for each in recipe.images if each.name == image)
+        for platform in recipe.platforms:
+            suffix = "" if platform == default else f"@{platform.replace('/', '-')}"
+            task = _task("image", image + suffix, project, partial(_image, name=image, platform=platform))
+            task["uptodate"] = [_quietly(project, _image_placed, image, platform)]
+            task["task_dep"] = [f"build:{each}{suffix}" for each in components_of(spec, recipe.name)]
+            if recipe.name not in stack or platform != default:
+                task["basename"] = f"image:{task.pop('name')}"
             yield task
 
 
@@ -176,9 +199,27 @@ def _rebuild(project: Project, report: Progress, name: str, platform: str) -> No
 
 
 def _accept(project: Project, report: Progress, name: str, platform: str) -> None:
-    from kubewright.building.rebuild import accept
+    from kubewright.building.rebuild import accept, accepted_already
+    from kubewright.images.accept import accept_images
 
-    accept(project, project.component(name, platform), report)
+    if not accepted_already(project, project.component(name, platform)):
+        accept(project, project.component(name, platform), report)
+    accept_images(project, project.component(name, platform), report)
+
+
+def _image_placed(project: Project, name: str, platform: str) -> bool:
+    from kubewright.images.place import up_to_date
+
+    return up_to_date(project, plan_image(project, name, platform))
+
+
+def _image(project: Project, report: Progress, name: str, platform: str) -> None:
+    from kubewright.images.place import make_image
+
+    plan = plan_image(project, name, platform)
+    made = make_image(project, plan, report)
+    place = image_directory(project, plan).relative_to(project.root)
+    report.note(f"{place}  {made.manifest.removeprefix('sha256:')[:16]}  {made.size / 1e6:.1f} MB  {made.reference}")
 
 
 def _sbom(project: Project, report: Progress, name: str, platform: str) -> None:

@@ -30,6 +30,7 @@ LAYERS = [
     "project",
     "sandbox",
     "building",
+    "images",
     "sbom",
     "trust",
     "manifests",

@@ -101,9 +101,7 @@ def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, 
     from kubewright.files.deb import unpack_root
 
     store = project.store
-    missing = [package for package in packages if not store.has(f"sha256:{package.sha256}")]
-    if missing:
-        download_packages(project, name, missing, progress)
+    ensure_packages(project, name, packages, progress)
     with store.scratch("debs") as scratch:
         debs = []
         for package in packages:
@@ -111,6 +109,13 @@ def unpack_packages(project: Project, name: str, packages: tuple[LockedPackage, 
             store.copy_out(f"sha256:{package.sha256}", deb)
             debs.append(deb)
         unpack_root(debs, target)
+
+
+def ensure_packages(project: Project, name: str, packages: Sequence[LockedPackage], progress: Progress) -> None:
+    """Fetch those of builder ``name``'s locked packages that the store does not have."""
+    missing = [package for package in packages if not project.store.has(f"sha256:{package.sha256}")]
+    if missing:
+        download_packages(project, name, missing, progress)
 
 
 def download_packages(project: Project, name: str, packages: Sequence[LockedPackage], progress: Progress) -> None:

@@ -158,7 +158,7 @@ def placed(project: Project, component: Component, outputs: tuple[RecordedOutput
         path = directory / output.path
         if not path.exists():
             return False
-        if seen.get(output.path) != [output.sha256, *_stamp(path)]:
+        if seen.get(output.path) != [output.sha256, *stamp(path)]:
             if output.kind == "tree" or sha256_file(path) != output.sha256:
                 return False
             changed = True
@@ -167,7 +167,7 @@ def placed(project: Project, component: Component, outputs: tuple[RecordedOutput
     return True
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
     """Size, times and inode of a file (a tree: of all in it), as git's index keeps them: who changes content without a change
     of these has to set the clock as well."""
     files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
@@ -196,7 +196,7 @@ def _seen(project: Project, component: Component) -> Mapping[str, list[object]]:
 
 def _remember(project: Project, component: Component, outputs: tuple[RecordedOutput, ...]) -> None:
     directory = artifact_directory(project, component)
-    seen = {output.path: [output.sha256, *_stamp(directory / output.path)] for output in outputs}
+    seen = {output.path: [output.sha256, *stamp(directory / output.path)] for output in outputs}
     path = _index(project, component)
     with writing(path.parent, store=False):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ uid, host name, CPU count, umask, locale, time zone, and the sandbox where the o
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -127,13 +128,23 @@ def accept(project: Project, component: Component, progress: Progress) -> None:
     builds = (first, *again)
     evidence = {AgreedBuild(each.conditions.sandbox, each.conditions.cold) for each in builds}  # type: ignore[arg-type]
     ordered = tuple(sorted(evidence, key=lambda each: (each.sandbox, each.varied)))
-    entry = Accepted(component.key, first.digests(), ordered)
     path = project.root / FILE
     with project.store.lock("digests", f"writing {path}"):
         old = load_digests(path)
-        _show_change(old.find(component.name, component.platform), entry, progress)
+        before = old.find(component.name, component.platform)
+        entry = Accepted(component.key, first.digests(), ordered)
+        if before and before.key == entry.key:  # its images are made of these very outputs
+            entry = dataclasses.replace(entry, images=before.images, image_keys=before.image_keys)
+        _show_change(before, entry, progress)
         replace_file(path, dump_digests(with_accepted(old, component.name, component.platform, entry)).encode())
     project.reload()
+
+
+def accepted_already(project: Project, component: Component) -> bool:
+    """Whether digests.toml has the component's key and this machine has no rebuild that could add to the evidence."""
+    entry = project.digests.find(component.name, component.platform)
+    again = any(name.startswith(record.key_name(component.key)) for name in project.store.refs("rebuild"))
+    return entry is not None and entry.key == component.key and not again
 
 
 def _show_change(old: Accepted | None, new: Accepted, progress: Progress) -> None:

@@ -18,13 +18,14 @@ from typing import IO, BinaryIO, Final
 from kubewright.errors import UnsafeArchiveError
 from kubewright.files.digest import sha256_file
 from kubewright.files.tree import Limits, Readable, TreeWriter, Written, new_tree
-from kubewright.files.unpack import expanded, write_tar
+from kubewright.files.unpack import expanded, open_tar, write_tar
 
 _MAGIC: Final = b"!<arch>\n"
 _HEADER: Final = 60
 _MERGED: Final = ("bin", "sbin", "lib", "lib64")  # links to usr/NAME in every root
 _MERGED_IF_USED: Final = ("lib32", "libx32", "libo32")
 _CHUNK: Final = 1 << 20
+_CONTROL: Final = 8 << 20  # bytes of a control.tar: md5sums of a big package are the most of it
 
 
 def extract_deb(path: Path, target: Path, *, limits: Limits | None = None) -> Written:
@@ -42,12 +43,29 @@ def extract_deb(path: Path, target: Path, *, limits: Limits | None = None) -> Wr
 @contextmanager
 def data_tar(path: Path, limits: Limits) -> Iterator[Readable]:
     """The plain ``data.tar`` of a package. Raises UnsafeArchiveError when the file is no Debian package."""
+    with _member_tar(path, "data.tar", limits) as stream:
+        yield stream
+
+
+def control_file(path: Path) -> bytes:
+    """The package's paragraph of its ``control`` file. Raises UnsafeArchiveError when the file is no Debian package."""
+    limits = Limits(bytes=_CONTROL)
+    with _member_tar(path, "control.tar", limits) as stream, open_tar(stream, path.name) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.name.removeprefix("./") == "control" and member.isfile() else None
+            if content is not None:
+                return content.read(_CONTROL)
+    raise UnsafeArchiveError(f"{path.name} has no control file: it is not a Debian package", remedy="fetch it again")
+
+
+@contextmanager
+def _member_tar(path: Path, wanted: str, limits: Limits) -> Iterator[Readable]:
     with path.open("rb") as archive:
         for name, size in ar_members(archive, path.name):
-            if name.startswith("data.tar"):
+            if name.startswith(wanted):
                 yield expanded(_Slice(archive, size), f"{path.name} ({name})", limits)
                 return
-    raise UnsafeArchiveError(f"{path.name} has no data.tar: it is not a Debian package", remedy="fetch it again")
+    raise UnsafeArchiveError(f"{path.name} has no {wanted}: it is not a Debian package", remedy="fetch it again")
 
 
 def ar_members(archive: BinaryIO, name: str) -> Iterator[tuple[str, int]]:

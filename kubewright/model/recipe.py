@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kubewright.errors import RecipeError
 from kubewright.model import tomlfile
+from kubewright.model.image_model import Image
 from kubewright.model.recipe_model import (
     GoStep,
     Input,
@@ -38,6 +39,7 @@ from kubewright.model.template import expand, recipe_context
 __all__ = [
     "FILE",
     "GoStep",
+    "Image",
     "Input",
     "Manifest",
     "Name",
@@ -88,7 +90,8 @@ def resolve(recipe: Recipe, versions: Mapping[str, str]) -> Recipe:
         dataclasses.replace(each, replace={theirs: expand(ours, context) for theirs, ours in each.replace.items()})
         for each in recipe.manifests
     )
-    return dataclasses.replace(recipe, sources=sources, manifests=manifests)
+    images = tuple(dataclasses.replace(image, reference=expand(image.reference, context)) for image in recipe.images)
+    return dataclasses.replace(recipe, sources=sources, manifests=manifests, images=images)
 
 
 def _versions(recipe: Recipe, path: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
+from kubewright.model.image_model import Image
 from kubewright.model.schema import AtLeast, Case, Cases, Doc, ExactlyOne, Key, NotEmpty, Pattern
 from kubewright.model.template import EARLY, EARLY_WITH_ARGUMENT, Template
 
@@ -212,6 +213,7 @@ class Recipe:
     inputs: Annotated[tuple[Input, ...], Key("input"), Doc("Outputs of other components.")] = ()
     smokes: Annotated[tuple[Smoke, ...], Key("smoke"), Doc("Checks that run what was built.")] = ()
     manifests: Annotated[tuple[Manifest, ...], Key("manifest"), Doc("Outputs that are applied to a cluster.")] = ()
+    images: Annotated[tuple[Image, ...], Key("image"), Doc("Container images of what was built.")] = ()
 
 
 def has_main_module(recipe: Recipe) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from kubewright.model.image_model import problems_of_image
 from kubewright.model.recipe_model import GoStep, Recipe, Step, has_main_module
 from kubewright.model.schema import KeyPath, Problem
 from kubewright.model.template import EARLY_WITH_ARGUMENT, recipe_context, variables
@@ -22,6 +23,7 @@ def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
     yield from _manifests(recipe)
     yield from _placements(recipe)
     yield from _platforms(recipe)
+    yield from _images(recipe)
     for path, text in templates(recipe):
         if "{" in text:
             yield from _variables(recipe, path, text)
@@ -56,6 +58,8 @@ def templates(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield from _strings(("smoke", index, "expect"), smoke.expect)
     for index, manifest in enumerate(recipe.manifests):
         yield from _strings(("manifest", index, "replace"), manifest.replace)
+    for index, image in enumerate(recipe.images):
+        yield ("image", index, "reference"), image.reference
 
 
 def named_components(recipe: Recipe) -> dict[str, KeyPath]:
@@ -183,6 +187,13 @@ def _placements(recipe: Recipe) -> Iterator[Problem]:
 
 def _platforms(recipe: Recipe) -> Iterator[Problem]:
     yield from _repeated(((("platforms", at), item) for at, item in enumerate(recipe.platforms)), "the platform")
+
+
+def _images(recipe: Recipe) -> Iterator[Problem]:
+    yield from _repeated(((("image", at, "name"), item.name) for at, item in enumerate(recipe.images)), "the image")
+    outputs = {output.path: output.kind for output in recipe.outputs}
+    for at, image in enumerate(recipe.images):
+        yield from problems_of_image(image, recipe.name, outputs, ("image", at))
 
 
 def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:

@@ -111,7 +111,8 @@ def _lines(report: Report, explain: bool) -> Iterator[str]:
         yield from (f"note: {note}" for place in report.places for note in place.notes)
         yield from (f"not evidence: {each}" for each in report.ignored)
         yield from (f"not signed: {each}" for each in report.unsigned)
-        yield from (f"not in this set: {each}, which the release names" for each in report.absent)
+        if report.absent:
+            yield f"named by the release and not in this set: {', '.join(report.absent)}"
     count = len(report.artifacts)
     where = f"; copied to {report.copied_to}" if report.copied_to else ""
     yield (

@@ -123,7 +123,7 @@ def test_what_the_release_has_and_the_set_has_not_is_said(made: SetBuilder) -> N
     shutil.rmtree(made.set / "runc")
     report = made.verify()
     assert as_data(report)["absent"] == [place("runc")]
-    assert f"not in this set: {place('runc')}" in as_text(report, explain=True)
+    assert f"not in this set: {place('runc')}\n" in as_text(report, explain=True)
     assert as_data(made.verify(made.set / "etcd"))["absent"] == []  # nobody asked about all of it
 
 

@@ -143,6 +143,20 @@ class PatchError(KubewrightError):
     title = "patch does not apply"
 
 
+class FactError(KubewrightError):
+    """A source that does not hold what the recipe repeats of it (``facts``, ``{module:PATH}``)."""
+
+    exit_code = 26
+    title = "the source says something else than the recipe"
+
+
+class SignatureMissingError(KubewrightError):
+    """A tag that none of the recipe's keys has signed."""
+
+    exit_code = 27
+    title = "the tag is not signed by a key of the recipe"
+
+
 # -- building -----------------------------------------------------------------------------------------------------
 
 

@@ -35,8 +35,19 @@ def component_key(
             "files": {file.path: [file.sha256, file.executable] for file in locked.files},
             "builder": builder_digest(builder),
             "dependencies": dict(dependencies),
+            **_younger(recipe, locked),
         }
     )
+
+
+def _younger(recipe: Recipe, locked: LockedComponent) -> dict[str, object]:
+    """What recipes could not say at first: absent where it is not used, so that no key changed when it came."""
+    found = {
+        "packages": [dataclasses.asdict(each) for each in recipe.packages],
+        "links": dict(recipe.links),
+        "modules": dict(locked.modules),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def builder_digest(builder: LockedBuilder) -> str:

@@ -218,7 +218,7 @@ class Project:
         main = locked.sources[0]
         commits = {pin.name: pin.commit for pin in locked.sources}
         go_mod = self.root / "recipes" / recipe.name / "go.mod"
-        modules = dict(_REQUIRE.findall(go_mod.read_text("utf-8"))) if go_mod.is_file() else {}
+        modules = dict(_REQUIRE.findall(go_mod.read_text("utf-8"))) if go_mod.is_file() else dict(locked.modules)
         return lock_context(recipe.version, main.source_date, commits, main.name, modules)
 
     def in_order(self, names: Iterable[str], platform: str | None = None) -> list[Component]:

@@ -40,6 +40,9 @@ class RecordedSource:
     sumdb: bool = False
     git: str = ""
     tag: str = ""
+    branch: str = ""
+    tag_object: str = ""
+    signer: str = ""
     commit: str = ""
     commit_hint: str = ""
     tree: str = ""

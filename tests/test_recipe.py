@@ -323,7 +323,7 @@ def test_a_main_module_needs_a_go_module(tmp_path: Path) -> None:
 
 def test_module_versions_need_a_main_module(tmp_path: Path) -> None:
     path = edited("runtime", tmp_path, ('"-DDATE={source_date}"', '"{module:k8s.io/api}"'), ("go.cgo", 'go.dir = "x"\ngo.cgo'))
-    with pytest.raises(RecipeError, match=r"\{module:k8s.io/api\} needs recipes/runtime/go.mod"):
+    with pytest.raises(RecipeError, match=r"\{module:k8s.io/api\} needs a go.mod: recipes/runtime/go.mod"):
         load_recipe(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kubewright.building.workspace import lay_out
 from kubewright.disk import refusal, writing
 from kubewright.errors import BuildError, KubewrightError, OutputError, SandboxError, SmokeError
 from kubewright.fetch.gomodule import module_cache
+from kubewright.files.digest import sha256_file, sha256_hex
 from kubewright.model.recipe import Smoke
 from kubewright.model.settings import host_platform
 from kubewright.model.template import expand
@@ -93,12 +95,14 @@ def run_steps(execution: Execution, dependencies: Mapping[tuple[str, str], Recor
     component, log = execution.component, execution.log
     log.progress.stage("sources")
     execution.directory.mkdir()
-    lay_out(execution.project, component, execution.inputs.trees, dependencies, execution.directory)
+    inputs = execution.inputs
+    lay_out(execution.project, component, inputs.trees, inputs.root, dependencies, execution.directory)
     planned = commands(component.recipe, component.variables, component.platform, execution.setting.layout)
     recorded: list[RecordedStep] = []
     enforced: tuple[str, ...] = ("time",)
-    for number, command in enumerate(planned, 1):
+    for number, plan in enumerate(planned, 1):
         log.progress.stage("build" if len(planned) == 1 else f"build {number}/{len(planned)}")
+        command = _with_digests(execution, plan)
         log.say(f"step {number}: {' '.join(command.argv)}")
         spec = make_spec(execution, command)
         result = _run(execution, spec, command.stdout)
@@ -133,6 +137,21 @@ def _run(execution: Execution, spec: Spec, stdout: str) -> Result:
         beside.chmod(0o644)
         beside.rename(target)
     return result
+
+
+def _with_digests(execution: Execution, command: Command) -> Command:
+    """The command with the digests of files that earlier steps made."""
+    argv = command.argv
+    for placeholder, path in command.digests.items():
+        file = inside(execution.directory, path)
+        if not file.is_file():
+            raise OutputError(
+                f"{execution.component.label}: {{sha256:{path}}}: no step has made this file",
+                remedy=f"correct the path, or the order of the steps, in recipes/{execution.component.name}/recipe.toml",
+            )
+        digest = sha256_hex(sha256_file(file))
+        argv = tuple(word.replace(placeholder, digest) for word in argv)
+    return dataclasses.replace(command, argv=argv)
 
 
 def _step_failed(execution: Execution, number: int, command: Command, status: int) -> KubewrightError:

@@ -5,6 +5,7 @@ Everything is compared with the lock by hashing it, whether it was fetched now o
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -171,19 +172,25 @@ def _ensure_tree(project: Project, source: Source, pin: LockedSource, progress: 
 
 
 def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: Path, progress: Progress) -> None:
-    from kubewright.fetch import git
+    from kubewright.fetch import git, gitfetch
 
     meter = Meter(progress, f"git {source.name}")
     with project.store.scratch("mirror") as scratch:
-        git.fetch_tree(
+
+        def instead(url: str) -> str:
+            folder = scratch / git.repository_name(url)
+            folder.mkdir()
+            return mirrored.bring_git(project, dataclasses.replace(pin, git=url), folder, progress)
+
+        gitfetch.fill(
+            project,
             pin.git,
             pin.commit,
-            tag=pin.tag,
+            gitfetch.ref_of(pin.tag, pin.branch),
+            target,
             tree=pin.tree,
-            repository=project.store.root / "git" / git.repository_name(pin.git),
-            target=target,
-            mirrors=project.settings.git_mirrors,
-            instead=mirrored.bring_git(project, pin, scratch, progress),
+            submodules=bool(pin.submodules),
+            instead=instead,
             progress=lambda done: meter.at(source.name, done, None),
         )
 

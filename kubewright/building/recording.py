@@ -7,6 +7,7 @@ import time
 
 from kubewright import __version__, keys
 from kubewright.building.execution import Execution, Ran
+from kubewright.model.recipe import tagged
 from kubewright.model.settings import host_platform
 from kubewright.project import Component
 from kubewright.record import (
@@ -67,7 +68,10 @@ def recorded_sources(component: Component) -> tuple[RecordedSource, ...]:
                 h1=pin.h1,
                 sumdb=pin.sumdb,
                 git=pin.git or source.git,
-                tag=pin.tag or source.tag,
+                tag=pin.tag or ("" if pin.branch else tagged(source, component.locked.modules).tag),
+                branch=pin.branch,
+                tag_object=pin.tag_object,
+                signer=pin.signer,
                 commit=pin.commit,
                 commit_hint="" if pin.commit else source.commit_hint,
                 tree=pin.tree,

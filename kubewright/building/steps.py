@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kubewright.model.recipe import GoStep, Recipe, Smoke, Step
 from kubewright.model.template import expand
+from kubewright.model.template import variables as names_in
 
 #: where a go step leaves its programs before they are moved to their names
 GO_OUT = ".go-out"
@@ -36,7 +37,10 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command in the sandbox. ``renames``: file left in GO_OUT -> path below out/. ``pure``: nothing of the source runs.
-    ``stdout``: the file below the build directory that its standard output becomes; empty for the log."""
+
+    ``stdout``: the file below the build directory that its standard output becomes; empty for the log. ``digests``: word that
+    stands in ``argv`` -> file below the build directory whose SHA-256 takes its place when it is run.
+    """
 
     argv: tuple[str, ...]
     cwd: str
@@ -44,6 +48,7 @@ class Command:
     renames: Mapping[str, str] = field(default_factory=dict)
     pure: bool = False
     stdout: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def commands(recipe: Recipe, variables: Mapping[str, str], platform: str, layout: Layout) -> list[Command]:
@@ -64,8 +69,11 @@ def _command(recipe: Recipe, step: Step, variables: Mapping[str, str], platform:
     if step.go is not None:
         return _go_command(step.go, variables, platform, layout)
     env = _environment(variables, layout, step.env)
-    argv = tuple(expand(word, variables) for word in step.run)
-    return Command(argv, layout.under(step.dir), env, stdout=step.stdout)
+    files = {name: name.removeprefix("sha256:") for word in step.run for name in names_in(word) if name.startswith("sha256:")}
+    digests = {f"<SHA-256 of {path}>": path for path in files.values()}
+    known = {**variables, **{name: f"<SHA-256 of {path}>" for name, path in files.items()}}
+    argv = tuple(expand(word, known) for word in step.run)
+    return Command(argv, layout.under(step.dir), env, stdout=step.stdout, digests=digests)
 
 
 def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layout: Layout) -> Command:

@@ -12,10 +12,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from kubewright.building.facts import check_facts, check_modules
 from kubewright.building.outputs import inside, restore
 from kubewright.building.steps import GO_OUT
 from kubewright.errors import OutputError, PatchError, RecipeError
 from kubewright.fetch.gomodule import Module, module_cache
+from kubewright.files.deb import package_files
 from kubewright.files.tree import copy_tree
 from kubewright.model.lockfile import LockedSource
 from kubewright.model.recipe import Input, Recipe, Source, has_main_module
@@ -30,16 +32,22 @@ def lay_out(
     project: Project,
     component: Component,
     trees: Mapping[str, Path],
+    root: Path | None,
     made: Mapping[tuple[str, str], RecordedOutput],
     build: Path,
 ) -> None:
-    """Fill the empty directory ``build``. ``made``: the output of another component that each (component, output) is, or is in.
+    """Fill the empty directory ``build``. ``root``: the builder's, unpacked and verified.
 
-    Raises PatchError, RecipeError (an overlay that is not there), OutputError, StoreCorruptError.
+    ``made``: the output of another component that each (component, output) is, or is in.
+
+    Raises PatchError, FactError, RecipeError (an overlay or a package's file that is not there), OutputError,
+    StoreCorruptError.
     """
     lay_sources(project, component, trees, build)
     for each in component.recipe.inputs:
         lay_input(project.store, each, made[each.component, each.output], build / each.to)
+    lay_packages(project.store, component, root, build)
+    lay_links(component.recipe, build)
     for name in _SCRATCH:
         (build / name).mkdir(parents=True, exist_ok=True)
 
@@ -47,7 +55,11 @@ def lay_out(
 def lay_sources(project: Project, component: Component, trees: Mapping[str, Path], build: Path) -> None:
     """Sources with patches and overlays, and the generated main module at main/: all that listing modules needs."""
     for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
-        lay_source(project.store, source, pin, trees.get(source.name), build / "src" / source.name)
+        target = build / "src" / source.name
+        lay_source(project.store, source, pin, trees.get(source.name), target)
+        check_facts(component.name, source, target)
+        if pin is component.locked.sources[0]:
+            check_modules(component.recipe, source, target, component.locked.modules)
         for patch in source.patches:
             apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name)
     lay_main_module(project.root / "recipes" / component.name, component.recipe, build / "main")
@@ -69,6 +81,50 @@ def lay_input(store: Store, wanted: Input, output: RecordedOutput, target: Path)
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         found.rename(target)
+
+
+def lay_packages(store: Store, component: Component, root: Path | None, build: Path) -> None:
+    """Files of the builder's packages at their places; ``root`` is the builder's unpacked root, verified.
+
+    Raises RecipeError where the package is not the builder's, or has no such file.
+    """
+    for each in component.recipe.packages:
+        where = f"recipes/{component.name}/recipe.toml: package {each.name}"
+        pin = next((package for package in component.locked_builder.packages if package.name == each.name), None)
+        if pin is None or root is None:
+            remedy = f"add it to builders/{component.recipe.builder}.toml, then ./doit lock:{component.recipe.builder}"
+            raise RecipeError(f"{where}: the builder {component.recipe.builder} has no such package", remedy=remedy)
+        with store.scratch("deb") as scratch:
+            store.copy_out(f"sha256:{pin.sha256}", scratch / "package.deb")
+            held = package_files(scratch / "package.deb")
+        for path in each.files:
+            if path not in held:
+                raise RecipeError(f"{where} {pin.version} has no {path}", remedy=f"`dpkg -L {each.name}` lists its files")
+            _lay_from_root(root, path, build / each.to / path, where)
+
+
+def _lay_from_root(root: Path, path: str, target: Path, where: str) -> None:
+    found = (root / path).resolve()
+    if not found.is_relative_to(root.resolve()) or not found.exists():
+        raise RecipeError(f"{where}: {path} leads to nothing in the builder's root", remedy="name the file itself")
+    if found.is_dir():
+        for entry in sorted(found.iterdir()):
+            _lay_from_root(root, str(Path(path) / entry.name), target / entry.name, where)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, target)
+    target.chmod(0o755 if found.stat().st_mode & 0o100 else 0o644)
+
+
+def lay_links(recipe: Recipe, build: Path) -> None:
+    """The recipe's symbolic links; what they lead to may come to be in a step."""
+    for path, leads_to in sorted(recipe.links.items()):
+        inside(build, str(Path(path).parent)).mkdir(parents=True, exist_ok=True)
+        if (build / path).is_symlink() or (build / path).exists():
+            raise RecipeError(
+                f"recipes/{recipe.name}/recipe.toml: links: {path} is there already", remedy="give the link another name"
+            )
+        (build / path).symlink_to(leads_to)
 
 
 def lay_source(store: Store, source: Source, pin: LockedSource, tree: Path | None, target: Path) -> None:

@@ -91,10 +91,12 @@ def _scheme_and_host(url: str) -> bool:
     return parts.scheme in _SCHEMES and not host.startswith("-") and not user.startswith("-")
 
 
-def check_tag(tag: str) -> None:
-    """Raise OriginError for a name that cannot be a tag, or that git could take for an option."""
-    if not _TAG.match(tag):
-        raise OriginError(f"{tag!r} cannot be the name of a git tag", remedy="correct `tag` in the recipe")
+def check_tag(ref: str) -> None:
+    """Raise OriginError for refs/tags/NAME or refs/heads/NAME with a name that cannot be one, or that git could take for an
+    option."""
+    kind, name = {"refs/t": ("tag", ref[10:]), "refs/h": ("branch", ref[11:])}[ref[:6]]
+    if not _TAG.match(name):
+        raise OriginError(f"{name!r} cannot be the name of a git {kind}", remedy=f"correct `{kind}` in the recipe")
 
 
 # -- environment --------------------------------------------------------------------------------------------------
@@ -161,12 +163,21 @@ def _remote(url: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 def _access_settings() -> list[tuple[str, str]]:
     """What the user's and the machine's configuration say about reaching origins."""
+    return _settings(["--get-regexp", _ACCESS])
+
+
+def settings_in(file: Path) -> list[tuple[str, str]]:
+    """Keys and values of a file in the format of git's configuration; what it wants to include is not read."""
+    return _settings(["--file", str(file), "--no-includes", "--list"])
+
+
+def _settings(arguments: Sequence[str]) -> list[tuple[str, str]]:
     from git.exc import GitCommandError
 
     git = _git("/")
     git.update_environment(GIT_DIR="/dev/null")
     try:
-        said = git.execute(["git", "config", "--null", "--get-regexp", _ACCESS], strip_newline_in_stdout=False)
+        said = git.execute(["git", "config", "--null", *arguments], strip_newline_in_stdout=False)
     except GitCommandError:  # status 1: nothing of it is set
         return []
     entries = [entry.partition("\n") for entry in str(said).split("\0") if entry]
@@ -188,7 +199,7 @@ def reach(origin: Origin, repository: Path | None, arguments: Sequence[str], pro
         if done.status == 0:
             return done.out
         error = (repository and refusal(done.messages, repository)) or _meaning(origin.url, done.messages)
-        if not isinstance(error, NetworkError) or attempt == origin.retries:
+        if not isinstance(error, NetworkError) or attempt == origin.retries or done.silent:
             raise error
         time.sleep(2**attempt)
     raise AssertionError("unreachable: the loop returns or raises")
@@ -199,6 +210,7 @@ class _Done:
     status: int
     out: str
     messages: str
+    silent: bool = False  # the origin said nothing for so long that there is no point in asking again
 
 
 def _run(git: Git, command: Sequence[str], timeout: float, progress: Progress) -> _Done:
@@ -214,7 +226,7 @@ def _run(git: Git, command: Sequence[str], timeout: float, progress: Progress) -
             ready, _, _ = select.select(list(sinks), [], [], timeout)
             if not ready:
                 messages += b"\nfatal: silent for %d seconds" % timeout
-                return _Done(1, "", messages.decode("utf-8", "replace"))
+                return _Done(1, "", messages.decode("utf-8", "replace"), silent=True)
             for stream in ready:
                 data = os.read(stream, 1 << 16)
                 sinks[stream] += data

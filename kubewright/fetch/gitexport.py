@@ -108,12 +108,24 @@ def _files(git: Git, tree: str) -> list[_File]:
     return files
 
 
+def links_to_commits(repository: Path, commit: str) -> list[tuple[str, str]]:
+    """(path, commit) of each submodule of a commit. Raises DamagedError."""
+    git = program(repository)
+    try:
+        return [(file.path, file.blob) for file in _files(git, _commit(git, commit).tree) if file.mode == _SUBMODULE]
+    except (ValueError, LookupError, BrokenPipeError) as error:
+        raise DamagedError(str(error)) from error
+    finally:
+        git.clear_cache()
+
+
 def _write(git: Git, file: _File, writer: TreeWriter, allow_submodules: bool, allow_lfs: bool) -> None:
     if file.mode == _SUBMODULE:
         if not allow_submodules:
             raise OriginError(
                 f"{writer.origin} has a submodule at {file.path!r} (commit {file.blob})",
-                remedy="its files are not part of this repository: name that repository as a source of its own in the recipe",
+                remedy="its files are not part of this repository: set submodules = true in the source, or name that repository"
+                " as a source of its own in the recipe",
             )
         writer.directory(file.path)
         return
@@ -133,9 +145,7 @@ def _write(git: Git, file: _File, writer: TreeWriter, allow_submodules: bool, al
 
 
 def _check_tree(target: Path, tree: str, files: list[_File]) -> None:
-    if any(file.mode == _SUBMODULE for file in files):
-        return  # the tree's id covers commits of other repositories
-    found = git_tree_id(target)
+    found = git_tree_id(target, {file.path: file.blob for file in files if file.mode == _SUBMODULE})
     if found != tree:
         raise ValueError(f"the files give the tree {found}, the commit says {tree}")
 

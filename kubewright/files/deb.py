@@ -6,6 +6,7 @@ deb(5) and https://wiki.debian.org/UsrMerge.
 
 from __future__ import annotations
 
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,13 @@ def extract_deb(path: Path, target: Path, *, limits: Limits | None = None) -> Wr
     ):
         write_tar(stream, writer, lambda name: name)
     return writer.written
+
+
+def package_files(path: Path, *, limits: Limits | None = None) -> frozenset[str]:
+    """The paths that a package holds, folders included, as they are in a root with merged /usr."""
+    bounds = limits or Limits()
+    with data_tar(path, bounds) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+        return frozenset(merged(member.name).rstrip("/") for member in tar)
 
 
 @contextmanager

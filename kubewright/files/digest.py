@@ -14,7 +14,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,14 +263,19 @@ def git_blob_id(data: bytes) -> str:
     return git_object_id("blob", data)
 
 
-def git_tree_id(root: Path) -> str:
+def git_tree_id(root: Path, submodules: Mapping[str, str] | None = None) -> str:
     """The id that git gives to a tree on disk, from names, executable bits, links and contents.
 
-    Directories without files do not count, as in git. A ``.git`` at the root is left out.
+    Directories without files do not count, as in git. A ``.git`` at the root is left out. ``submodules``: path -> commit; their
+    directories are empty here.
     """
     entries = [entry for entry in walk(root) if entry.kind != "directory" and entry.path.split("/", 1)[0] != ".git"]
     blobs = parallel(lambda entry: _blob_of(root, entry), entries)
-    return _git_directory([(entry.name.split(b"/"), blob) for entry, blob in zip(entries, blobs, strict=True)])
+    records = [(entry.name.split(b"/"), blob) for entry, blob in zip(entries, blobs, strict=True)]
+    for path, commit in (submodules or {}).items():
+        parts = path.encode("utf-8", "surrogateescape").split(b"/")
+        records.append((parts, b"160000 %s\0%s" % (parts[-1], bytes.fromhex(commit))))
+    return _git_directory(records)
 
 
 def _blob_of(root: Path, entry: Entry) -> bytes:

@@ -9,7 +9,7 @@ from kubewright.errors import LockOutdatedError, RecipeError
 from kubewright.files.digest import sha256_file, sha256_hex
 from kubewright.model.builder import Builder
 from kubewright.model.lockfile import FILE, LockedBuilder, LockedComponent, LockedFile, LockedSource
-from kubewright.model.recipe import Recipe, Source, has_main_module
+from kubewright.model.recipe import Recipe, Source, has_main_module, modules_of_source, tagged
 
 
 def check_component(recipe: Recipe, locked: LockedComponent | None, root: Path) -> None:
@@ -42,6 +42,8 @@ def project_files(recipe: Recipe, root: Path) -> tuple[LockedFile, ...]:
     for source in recipe.sources:
         for patch in source.patches:
             plain += _files_below(root, f"patches/{recipe.name}/{patch.file}", recipe.name)
+        if source.signed_by:
+            plain += _files_below(root, f"{here}/{source.signed_by}", recipe.name)
     laid = [path for item in recipe.overlays for path in _files_below(root, f"{here}/{item.from_}", recipe.name)]
     return tuple(
         LockedFile(path, sha256_hex(sha256_file(root / path)), path in laid and _is_executable(root / path))
@@ -98,8 +100,12 @@ def _recipe_differences(recipe: Recipe, locked: LockedComponent) -> Iterator[str
     if wanted != had:
         yield from _unequal("sources", ", ".join(wanted), ", ".join(had))
         return
+    wanted_modules = modules_of_source(recipe)
+    if list(wanted_modules) != sorted(locked.modules):
+        yield from _unequal("modules", ", ".join(wanted_modules), ", ".join(sorted(locked.modules)))
+        return
     for source, pin in zip(recipe.sources, locked.sources, strict=True):
-        for line in _source_differences(source, pin):
+        for line in _source_differences(tagged(source, locked.modules), pin):
             yield f"source {source.name}: {line}"
     yield from _file_differences(recipe, [file.path for file in locked.files])
 
@@ -114,11 +120,17 @@ def _source_differences(source: Source, pin: LockedSource) -> Iterator[str]:
     if source.form == "tree" or pin.git:
         yield from _unequal("git", source.git, pin.git)
         yield from _unequal("tag", source.tag, pin.tag)
+        yield from _unequal("branch", source.branch, pin.branch)
+    if source.submodules != bool(pin.submodules) and not source.submodules:
+        yield f"{FILE} has submodules, which the recipe does not want"
+    if bool(source.signed_by) != bool(pin.signer):
+        yield from _unequal("signed_by", source.signed_by, pin.signer)
 
 
 def _file_differences(recipe: Recipe, locked: list[str]) -> Iterator[str]:
     here = f"recipes/{recipe.name}"
     wanted = [f"patches/{recipe.name}/{patch.file}" for source in recipe.sources for patch in source.patches]
+    wanted += [f"{here}/{source.signed_by}" for source in recipe.sources if source.signed_by]
     if has_main_module(recipe):
         wanted += [f"{here}/go.mod", f"{here}/go.sum"]
     folders = tuple(f"{here}/{overlay.from_}" for overlay in recipe.overlays)

@@ -26,6 +26,15 @@ Text = Annotated[str, NotEmpty()]
 
 
 @dataclass(frozen=True, slots=True)
+class LockedSubmodule:
+    """A repository within a source's tree."""
+
+    path: Annotated[RelativePath, Doc("Where its files are in the tree.")]
+    git: Annotated[Text, Doc("The repository.")]
+    commit: Annotated[GitObject, Doc("The commit that the tree names.")]
+
+
+@dataclass(frozen=True, slots=True)
 class LockedSource:
     """One source of a component. Which keys it has depends on ``form``; what could not be confirmed is not there."""
 
@@ -33,10 +42,24 @@ class LockedSource:
         "form",
         {
             "module": Case(required=("module", "version", "h1", "go_mod_h1"), refused=("url", "sha256", "size")),
-            "tree": Case(required=("git", "tag", "commit", "tree", "sha256"), refused=("url", "size")),
+            "tree": Case(required=("git", "commit", "tree", "sha256"), refused=("url", "size")),
             "archive": Case(
                 required=("url", "sha256", "size"),
-                refused=("module", "version", "h1", "go_mod_h1", "git", "tag", "commit", "tree", "sumdb"),
+                refused=(
+                    "module",
+                    "version",
+                    "h1",
+                    "go_mod_h1",
+                    "git",
+                    "tag",
+                    "branch",
+                    "tag_object",
+                    "signer",
+                    "commit",
+                    "tree",
+                    "sumdb",
+                    "submodules",
+                ),
             ),
         },
     )
@@ -51,11 +74,15 @@ class LockedSource:
     sumdb: Annotated[bool, Doc("The Go checksum database confirmed both.")] = False
     git: Annotated[Text, Doc("The repository.")] = ""
     tag: Annotated[Text, Doc("git tag.")] = ""
-    commit: Annotated[GitObject, Doc("The tag's commit.")] = ""
+    tag_object: Annotated[GitObject, Doc("The annotated tag itself.")] = ""
+    signer: Annotated[Text, Doc("Fingerprint of the key that signed the tag, one of the recipe's `signed_by`.")] = ""
+    branch: Annotated[Text, Doc("git branch.")] = ""
+    commit: Annotated[GitObject, Doc("The commit of tag or branch.")] = ""
     tree: Annotated[GitObject, Doc("The commit's tree: with SHA-1, also the SWHID of the directory.")] = ""
     url: Annotated[Text, Doc("Where the archive was.")] = ""
     sha256: Annotated[Sha256, Doc("Of the normalised tree, or of the archive as it is.")] = ""
     size: Annotated[int, Doc("Bytes of the archive."), AtLeast(0)] = 0
+    submodules: Annotated[tuple[LockedSubmodule, ...], Key("submodule"), Doc("Whose files are in the tree.")] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +101,9 @@ class LockedComponent:
     version: Annotated[Version, Doc("The recipe's version.")]
     sources: Annotated[tuple[LockedSource, ...], Key("source"), NotEmpty("minItems")]
     files: Annotated[tuple[LockedFile, ...], Key("file")] = ()
+    modules: Annotated[
+        Mapping[str, Text], Doc("Go module -> version in the main source's go.mod, for each that the recipe names.")
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from kubewright.model.recipe_model import (
     Name,
     Output,
     Overlay,
+    PackageFiles,
     Patch,
     Platform,
     Recipe,
@@ -32,9 +33,9 @@ from kubewright.model.recipe_model import (
     Version,
     has_main_module,
 )
-from kubewright.model.recipe_rules import named_components, problems_of
+from kubewright.model.recipe_rules import named_components, problems_of, templates
 from kubewright.model.schema import show_path
-from kubewright.model.template import expand, recipe_context
+from kubewright.model.template import expand, recipe_context, variables
 
 __all__ = [
     "FILE",
@@ -45,6 +46,7 @@ __all__ = [
     "Name",
     "Output",
     "Overlay",
+    "PackageFiles",
     "Patch",
     "Platform",
     "Recipe",
@@ -57,7 +59,9 @@ __all__ = [
     "has_main_module",
     "load_recipe",
     "load_recipes",
+    "modules_of_source",
     "resolve",
+    "tagged",
 ]
 
 FILE = "recipe.toml"
@@ -122,8 +126,31 @@ def _resolve_source(source: Source, component: str, context: Mapping[str, str]) 
         source,
         name=source.name or component,
         version=expand(source.version, context) if source.module else "",
-        tag=expand(source.tag, context) if source.git else "",
+        tag=_tag(source, context),
         url=expand(source.url, context),
         unpack=source.unpack or (source.form == "module" and bool(source.patches)),
         replace={target: expand(version, context) for target, version in source.replace.items()},
+        facts={path: tuple(expand(text, context) for text in texts) for path, texts in source.facts.items()},
     )
+
+
+def _tag(source: Source, context: Mapping[str, str]) -> str:
+    """The tag, in which ``{module:PATH}`` still stands: only the lock knows what the main source's go.mod says."""
+    if not source.git or source.branch:
+        return ""
+    kept = {name: f"{{{name}}}" for name in variables(source.tag) if name.startswith("module:")}
+    return expand(source.tag, {**context, **kept})
+
+
+def tagged(source: Source, modules: Mapping[str, str]) -> Source:
+    """``source`` with the modules of its tag filled in. Raises RecipeError for one that ``modules`` lacks."""
+    return dataclasses.replace(source, tag=expand(source.tag, {f"module:{path}": each for path, each in modules.items()}))
+
+
+def modules_of_source(recipe: Recipe) -> tuple[str, ...]:
+    """The Go modules whose versions the recipe takes from the main source's own go.mod: ``{module:PATH}`` in tags, and in steps
+    and smoke checks where nothing is built in the generated main module."""
+    own = has_main_module(recipe)
+    texts = [text for path, text in templates(recipe) if not own or path[-1] == "tag"]
+    names = {name for text in texts if "{module:" in text for name in variables(text)}
+    return tuple(sorted(name.removeprefix("module:") for name in names if name.startswith("module:")))

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from kubewright.model.image_model import Image
 from kubewright.model.schema import AtLeast, Case, Cases, Doc, ExactlyOne, Key, NotEmpty, Pattern
-from kubewright.model.template import EARLY, EARLY_WITH_ARGUMENT, Template
+from kubewright.model.template import EARLY, EARLY_WITH_ARGUMENT, LATE, WITH_ARGUMENT, Template
 
 Name = Annotated[str, Pattern(r"[a-z0-9][a-z0-9-]*", "a name of lower-case letters, digits and '-'")]
 #: what packaging.version.Version takes and Go tags use: 1.37.2, 2.8.0-rc.1, 1.37.1+k3s1
@@ -36,6 +36,9 @@ Url = Annotated[str, _URL]
 GitUrl = Annotated[str, Pattern(_WEB + r"|ssh://([a-z0-9_-]+@)?[^\s/@]+/\S*", "a URL without a password")]
 EarlyText = Annotated[str, Template(EARLY, EARLY_WITH_ARGUMENT)]
 LateText = Annotated[str, Template()]
+#: a word of a command: it may name the digest of a file that an earlier step made
+CommandText = Annotated[str, Template(LATE, (*WITH_ARGUMENT, "sha256"))]
+TAG = "v{version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,23 @@ class Source:
     CASES: ClassVar[Cases] = Cases(
         "form",
         {
-            "module": Case(required=("module",), refused=("url", "strip")),
+            "module": Case(required=("module",), refused=("url", "strip", "branch", "submodules")),
             "tree": Case(required=("git",), refused=("url", "strip", "unpack")),
             "archive": Case(
                 required=("url",),
-                refused=("module", "version", "git", "tag", "subdirectory", "unpack", "commit_hint", "replace"),
+                refused=(
+                    "module",
+                    "version",
+                    "git",
+                    "tag",
+                    "branch",
+                    "submodules",
+                    "signed_by",
+                    "subdirectory",
+                    "unpack",
+                    "commit_hint",
+                    "replace",
+                ),
             ),
         },
     )
@@ -82,7 +97,24 @@ class Source:
     ] = ""
     version: Annotated[EarlyText, Doc("Go module version."), NotEmpty()] = "v{version}"
     git: Annotated[GitUrl, Doc("The git repository of upstream.")] = ""
-    tag: Annotated[EarlyText, Doc("git tag."), NotEmpty()] = "v{version}"
+    tag: Annotated[
+        str,
+        Template(EARLY, (*EARLY_WITH_ARGUMENT, "module")),
+        Doc("git tag. {module:PATH} is the version in the main source's go.mod (not for the main source)."),
+        NotEmpty(),
+    ] = TAG
+    branch: Annotated[
+        str,
+        Doc("Instead of a tag, where upstream has none: locked to its newest commit whenever the recipe's version changes."),
+        Pattern(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]", "a git branch"),
+    ] = ""
+    submodules: Annotated[bool, Doc("Take the files of its submodules as well, each at the commit that the tree names.")] = (
+        False
+    )
+    signed_by: Annotated[
+        RelativePath,
+        Doc("File of recipes/NAME/ with the public keys (OpenPGP, or SSH allowed signers) of which one signed the tag."),
+    ] = ""
     subdirectory: Annotated[RelativePath, Doc("Folder of the repository in which the module lives.")] = ""
     url: Annotated[EarlyText, Doc("Where the archive is; the lock pins its SHA-256."), _URL] = ""
     strip: Annotated[int, Doc("Leading path components to drop from the archive's members."), AtLeast(0)] = 1
@@ -92,6 +124,12 @@ class Source:
         Doc("A commit that nobody could confirm here; shown as a hint, never used."),
         Pattern(r"[0-9a-f]{40}|[0-9a-f]{64}", "a full git commit"),
     ] = ""
+    facts: Annotated[
+        Mapping[RelativePath, tuple[EarlyText, ...]],
+        Doc(
+            "File of the source -> texts that are in it: what this recipe repeats, so that a new version cannot differ unseen."
+        ),
+    ] = field(default_factory=dict)
     replace: Annotated[
         Mapping[str, EarlyText],
         Doc("Local replace targets of upstream's go.mod (globs) -> the published version that stands for them."),
@@ -114,6 +152,23 @@ class Input:
     component: Annotated[Name, Doc("The component that makes it.")]
     output: Annotated[RelativePath, Doc("One of its outputs, or a path inside an output of kind tree.")]
     to: Annotated[RelativePath, Doc("Relative to /build.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFiles:
+    """Files of one of the builder's Debian packages that are laid into the build."""
+
+    name: Annotated[
+        str,
+        Doc("A package of the builder: one that it asks for, or one that such a package needs."),
+        Pattern(r"[a-z0-9][a-z0-9+.-]+", "a Debian package name"),
+    ]
+    files: Annotated[
+        tuple[RelativePath, ...],
+        Doc("Paths in the package, such as usr/sbin/ipset. A link gives what it leads to; a folder is taken whole."),
+        NotEmpty("minItems"),
+    ]
+    to: Annotated[RelativePath, Doc("Folder relative to /build; files keep their paths below it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +204,7 @@ class Step:
     CHOICE: ClassVar[ExactlyOne] = ExactlyOne(("go", "run"))
 
     go: Annotated[GoStep | None, Doc("A `go build`, or `go test -c`.")] = None
-    run: Annotated[tuple[LateText, ...], Doc("A command as an argument list; there is no shell."), NotEmpty("minItems")] = ()
+    run: Annotated[tuple[CommandText, ...], Doc("A command as an argument list; there is no shell."), NotEmpty("minItems")] = ()
     dir: Annotated[RelativePath, Doc("Of `run`, relative to /build. Default: /build.")] = ""
     env: Annotated[Mapping[str, LateText], Doc("Of `run`: more environment.")] = field(default_factory=dict)
     stdout: Annotated[
@@ -211,6 +266,13 @@ class Recipe:
     notes: Annotated[str, Doc("Why things are as they are.")] = ""
     overlays: Annotated[tuple[Overlay, ...], Key("overlay"), Doc("Files of ours laid into the build.")] = ()
     inputs: Annotated[tuple[Input, ...], Key("input"), Doc("Outputs of other components.")] = ()
+    packages: Annotated[tuple[PackageFiles, ...], Key("package"), Doc("Files of the builder's Debian packages.")] = ()
+    links: Annotated[
+        Mapping[
+            RelativePath, Annotated[str, Pattern(r"[^\x00-\x1f\\/][^\x00-\x1f\\]*", "the target of a link within the build")]
+        ],
+        Doc("Symbolic links to lay into the build: path relative to /build -> target, relative to the link."),
+    ] = field(default_factory=dict)
     smokes: Annotated[tuple[Smoke, ...], Key("smoke"), Doc("Checks that run what was built.")] = ()
     manifests: Annotated[tuple[Manifest, ...], Key("manifest"), Doc("Outputs that are applied to a cluster.")] = ()
     images: Annotated[tuple[Image, ...], Key("image"), Doc("Container images of what was built.")] = ()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from kubewright.model.image_model import problems_of_image
-from kubewright.model.recipe_model import GoStep, Recipe, Step, has_main_module
+from kubewright.model.recipe_model import TAG, GoStep, Recipe, Source, Step, has_main_module
 from kubewright.model.schema import KeyPath, Problem
 from kubewright.model.template import EARLY_WITH_ARGUMENT, recipe_context, variables
 
@@ -46,6 +46,8 @@ def templates(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         for key in ("version", "tag", "url"):
             yield ("source", index, key), getattr(source, key)
         yield from _strings(("source", index, "replace"), source.replace)
+        for path, texts in source.facts.items():
+            yield from _strings(("source", index, "facts", path), texts)
     for index, step in enumerate(recipe.steps):
         yield from _strings(("step", index, "run"), step.run)
         yield from _strings(("step", index, "env"), step.env)
@@ -96,9 +98,21 @@ def _sources(recipe: Recipe) -> Iterator[Problem]:
     )
     yield from _repeated(patches, "the patch")
     for index, source in enumerate(recipe.sources):
-        if source.subdirectory and not source.module:
-            message = "says where a module lives, but the source names no module"
-            yield Problem(("source", index, "subdirectory"), message, "add `module`, or remove the key")
+        yield from _source(source, ("source", index))
+    if "{module:" in recipe.sources[0].tag:
+        yield Problem(("source", 0, "tag"), "the main source's tag cannot depend on its own go.mod", "write the tag")
+
+
+def _source(source: Source, path: KeyPath) -> Iterator[Problem]:
+    if source.subdirectory and not source.module:
+        message = "says where a module lives, but the source names no module"
+        yield Problem((*path, "subdirectory"), message, "add `module`, or remove the key")
+    if source.branch and source.tag != TAG:
+        yield Problem((*path, "branch"), f"a source is at a branch or at the tag {source.tag!r}, not both", "remove one")
+    if source.branch and source.signed_by:
+        yield Problem((*path, "signed_by"), "a branch has no signature", "name a tag, or remove the key")
+    if source.facts and source.form == "module" and not (source.unpack or source.patches):
+        yield Problem((*path, "facts"), "the module's files are not laid out", "add unpack = true")
 
 
 def _step(recipe: Recipe, step: Step, path: KeyPath) -> Iterator[Problem]:
@@ -176,10 +190,16 @@ def _manifests(recipe: Recipe) -> Iterator[Problem]:
 def _placements(recipe: Recipe) -> Iterator[Problem]:
     targets: list[tuple[KeyPath, str]] = [(("overlay", at, "to"), item.to) for at, item in enumerate(recipe.overlays)]
     targets += [(("input", at, "to"), item.to) for at, item in enumerate(recipe.inputs)]
+    targets += [(("links", link), link) for link in recipe.links]
     yield from _repeated(targets, "the place")
+    targets += [(("package", at, "to"), item.to) for at, item in enumerate(recipe.packages)]
+    trees = {item.path for item in recipe.outputs if item.kind == "tree"}
     for path, target in targets:
-        if target.split("/")[0] == "out":
-            yield Problem(path, f"{target!r} would be an output", "lay it elsewhere and copy it with a step")
+        in_tree = target.removeprefix("out/") in trees or _tree_above(recipe, target.removeprefix("out/"))
+        if target.split("/")[0] == "out" and not in_tree:
+            remedy = "lay it elsewhere and copy it with a step; only an output of kind tree may hold it as it is"
+            yield Problem(path, f"{target!r} would be an output", remedy)
+    yield from _repeated(((("package", at, "name"), item.name) for at, item in enumerate(recipe.packages)), "the package")
     for at, item in enumerate(recipe.inputs):
         if item.component == recipe.name:
             yield Problem(("input", at, "component"), "a component cannot be its own input")
@@ -196,13 +216,26 @@ def _images(recipe: Recipe) -> Iterator[Problem]:
         yield from problems_of_image(image, recipe.name, outputs, ("image", at))
 
 
+def _has_go_mod(recipe: Recipe, path: KeyPath) -> bool:
+    main = recipe.sources[0]
+    laid = main.form == "tree" or (main.form == "module" and (main.unpack or bool(main.patches)))
+    return laid or (path[-1] != "tag" and has_main_module(recipe))
+
+
+def _is_path(text: str) -> bool:
+    return not text.startswith("/") and not {"", ".", ".."} & {*text.split("/")}
+
+
 def _variables(recipe: Recipe, path: KeyPath, text: str) -> Iterator[Problem]:
     for name in variables(text):
         head, _, argument = name.partition(":")
         sources = [source.name or recipe.name for source in recipe.sources]
         if head == "commit" and argument and argument not in sources:
             yield Problem(path, f"{{{name}}} names no source", f"the sources are: {', '.join(sources)}")
-        if head == "module" and not has_main_module(recipe):
-            yield Problem(path, f"{{{name}}} needs recipes/{recipe.name}/go.mod, and no step builds in that module")
+        if head == "module" and not _has_go_mod(recipe, path):
+            message = f"{{{name}}} needs a go.mod: recipes/{recipe.name}/go.mod, or the main source's among its files"
+            yield Problem(path, message, "build in the generated main module, or make the main source one of form tree")
+        if head == "sha256" and not _is_path(argument):
+            yield Problem(path, f"{{{name}}} names no path", "write it relative to /build")
         if head in ("major", "minor", "patch") and not argument and head not in recipe_context(recipe.version):
             yield Problem(path, f"{{{name}}} is not part of the version {recipe.version!r}")

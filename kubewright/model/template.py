@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kubewright.errors import RecipeError
 
 EARLY = ("version", "major", "minor", "patch")
-LATE = (*EARLY, "commit", "source_date", "source_date_iso", "build")
+LATE = (*EARLY, "commit", "commit_short", "source_date", "source_date_iso", "build")
 #: variables with an argument: the module's path, the source's name
 WITH_ARGUMENT = ("module", "commit")
 #: the same where early variables stand: another component's name
@@ -69,6 +69,7 @@ def lock_context(
     return {
         **recipe_context(version),
         "commit": commits.get(main, ""),
+        "commit_short": commits.get(main, "")[:8],
         "source_date": str(source_date),
         "source_date_iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **{f"commit:{name}": commit for name, commit in commits.items()},

@@ -134,7 +134,7 @@ def _git_digest(source: RecordedSource) -> dict[str, str]:
 
 
 def _git_uri(source: RecordedSource) -> str:
-    return f"git+{source.git}@refs/tags/{source.tag}"
+    return f"git+{source.git}@" + (f"refs/heads/{source.branch}" if source.branch else f"refs/tags/{source.tag}")
 
 
 def _modules(record: BuildRecord) -> Iterator[Json]:

@@ -105,7 +105,7 @@ def _git_digest(source: LockedSource) -> DigestSet:
 
 
 def _git_uri(source: LockedSource) -> str:
-    return f"git+{source.git}@refs/tags/{source.tag}"
+    return f"git+{source.git}@" + (f"refs/heads/{source.branch}" if source.branch else f"refs/tags/{source.tag}")
 
 
 def _hexadecimal(h1: str) -> str:

@@ -47,7 +47,7 @@ def _recipe(project: Project, name: str, above: tuple[str, ...]) -> Recipe:
 def _source(source: Source) -> str:
     where = {
         "module": f"{source.module} {source.version}",
-        "tree": f"{source.git} {source.tag}",
+        "tree": f"{source.git} {source.tag or f'branch {source.branch}'}",
         "archive": source.url,
     }[source.form]
     patches = f", patched by {', '.join(patch.file for patch in source.patches)}" if source.patches else ""
@@ -84,7 +84,7 @@ def _dot(project: Project, name: str, above: tuple[str, ...], seen: set[str]) ->
         if origin not in seen:
             seen.add(origin)
             yield f"  {_quoted(origin)} [shape=note];"
-        yield f"  {_quoted(name)} -> {_quoted(origin)} [label={_quoted(source.version or source.tag)}];"
+        yield f"  {_quoted(name)} -> {_quoted(origin)} [label={_quoted(source.version or source.tag or source.branch)}];"
     for each in recipe.inputs:
         yield from _dot(project, each.component, (*above, name), seen)
         yield f"  {_quoted(name)} -> {_quoted(each.component)} [label={_quoted(each.output)}];"

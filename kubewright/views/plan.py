@@ -118,7 +118,7 @@ def _pin(pin: LockedSource) -> str:
 def _origin(pin: LockedSource) -> str:
     if pin.form == "module":
         return f"{pin.module} {pin.version}"
-    return f"{pin.git} {pin.commit} ({pin.tag})" if pin.form == "tree" else pin.url
+    return f"{pin.git} {pin.commit} ({pin.tag or f'branch {pin.branch}'})" if pin.form == "tree" else pin.url
 
 
 def _layout(component: Component) -> Iterator[PlannedFile]:
@@ -136,6 +136,14 @@ def _layout(component: Component) -> Iterator[PlannedFile]:
         yield PlannedFile(overlay.to, f"recipes/{component.name}/{overlay.from_}")
     for each in recipe.inputs:
         yield PlannedFile(each.to, f"{each.output} of {each.component} (key {component.dependencies[each.component]})")
+    versions = {package.name: package.version for package in component.locked_builder.packages}
+    for package in recipe.packages:
+        for path in package.files:
+            yield PlannedFile(
+                f"{package.to}/{path}", f"of the package {package.name} {versions.get(package.name, '(not locked)')}"
+            )
+    for path, leads_to in recipe.links.items():
+        yield PlannedFile(path, f"link to {leads_to}")
 
 
 def _smokes(component: Component, layout: steps.Layout) -> Iterator[PlannedCommand]:

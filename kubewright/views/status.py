@@ -129,7 +129,7 @@ def _source(component: Component) -> str:
     if pin.form == "module":
         return f"{pin.module} {pin.version}" + ("" if pin.sumdb else " (unconfirmed)")
     if pin.form == "tree":
-        return f"{pin.git} {pin.tag}"
+        return f"{pin.git} {pin.tag or f'branch {pin.branch}'}"
     return pin.url
 
 

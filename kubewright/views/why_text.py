@@ -75,7 +75,11 @@ def _source(source: RecordedSource) -> str:
         ("h1", source.h1),
         ("archive", source.url),
         ("sha256", source.sha256),
-        ("git", f"{source.git} tag {source.tag}" if source.git else ""),
+        (
+            "git",
+            (f"{source.git} " + (f"branch {source.branch}" if source.branch else f"tag {source.tag}")) if source.git else "",
+        ),
+        ("tag", f"annotated, object {source.tag_object}" if source.tag_object else ""),
         ("commit", source.commit),
         ("tree", source.tree),
         ("confirmed", "\n".join(confirmations(source))),
@@ -94,9 +98,11 @@ def confirmations(source: RecordedSource) -> list[str]:
     if source.commit and source.form == "module":
         found.append("commit by its files: they give the module's h1")
     if source.commit and source.form == "tree":
-        found.append("tag, commit and tree by the git origin")
+        found.append(f"{'branch' if source.branch else 'tag'}, commit and tree by the git origin")
         if source.h1:
             found.append("its files are those of the Go module")
+    if source.signer:
+        found.append(f"tag by a signature of {source.signer}")
     return found
 
 

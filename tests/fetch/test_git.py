@@ -35,7 +35,7 @@ FILES: dict[str, str | bytes] = {
 
 def fetch(origin: GitRepository | str, commit: str, where: Path, **options: object) -> git.Commit:
     url = origin if isinstance(origin, str) else origin.url
-    options = {"tag": "v1", "retries": 0, "timeout": 20.0, **options}
+    options = {"ref": "refs/tags/v1", "retries": 0, "timeout": 20.0, **options}
     return git.fetch_tree(url, commit, repository=where / "store.git", target=where / "tree", **options)  # type: ignore[arg-type]
 
 
@@ -74,13 +74,13 @@ def test_a_tag_resolves_to_its_commit(origin: GitRepository, annotated: bool) ->
     commit = origin.commit(FILES, "v1", annotated=annotated)
     origin.commit({"later": ""}, "v1.1")
     origin.git("update-ref", "refs/other/refs/tags/v1", "HEAD")  # ls-remote's patterns match this one too
-    assert git.resolve(origin.url, "v1") == commit
+    assert git.resolve(origin.url, "refs/tags/v1").commit == commit
 
 
 def test_a_missing_tag_names_tag_and_origin(origin: GitRepository) -> None:
     origin.commit(FILES, "v1")
     with pytest.raises(OriginError, match=re.escape(f"{origin.url} has no tag v2")):
-        git.resolve(origin.url, "v2")
+        git.resolve(origin.url, "refs/tags/v2")
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_a_missing_tag_names_tag_and_origin(origin: GitRepository) -> None:
 )
 def test_what_cannot_be_a_tag_never_reaches_git(origin: GitRepository, tag: str) -> None:
     with pytest.raises(OriginError, match="cannot be the name of a git tag"):
-        git.resolve(origin.url, tag)
+        git.resolve(origin.url, f"refs/tags/{tag}")
 
 
 @pytest.mark.parametrize("tag", ["v1.37.2", "v1.37.1+k3s1", "server/v3.7.3", "release_1", "2024-01-01"])
 def test_tags_of_real_projects_are_accepted(origin: GitRepository, tag: str) -> None:
     commit = origin.commit(FILES, tag)
     origin.commit({}, tag + "x")
-    assert git.resolve(origin.url, tag) == commit
+    assert git.resolve(origin.url, f"refs/tags/{tag}").commit == commit
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_tags_of_real_projects_are_accepted(origin: GitRepository, tag: str) -> 
     ],
 )
 def test_a_url_that_would_run_something_is_refused(url: str, tmp_path: Path) -> None:
-    for attempt in (lambda: git.resolve(url, "v1"), lambda: fetch(url, "0" * 40, tmp_path)):
+    for attempt in (lambda: git.resolve(url, "refs/tags/v1"), lambda: fetch(url, "0" * 40, tmp_path)):
         with pytest.raises(OriginError, match="not a git URL"):
             attempt()
 
@@ -172,7 +172,7 @@ def test_a_server_that_refuses_commits_is_asked_for_the_tag(
     fetch(git_daemon, commit, tmp_path)
     assert (tmp_path / "tree" / "a.txt").is_file()
     assert (
-        "refs/kubewright/tag"
+        "refs/kubewright/named"
         in subprocess.run(
             ["git", "for-each-ref"], cwd=tmp_path / "store.git", capture_output=True, text=True, check=True
         ).stdout
@@ -187,7 +187,7 @@ def test_a_server_of_plain_files_is_fetched_whole(
     origin.commit({"later": ""})
     origin.git("update-server-info")
     url = serve(files_of(origin.path)) + "/.git"
-    assert git.resolve(url, "v1") == commit
+    assert git.resolve(url, "refs/tags/v1").commit == commit
     fetch(url, commit, tmp_path)
     assert (tmp_path / "tree" / "a.txt").read_text() == "one\n"
 
@@ -204,7 +204,7 @@ def test_two_commits_share_a_repository(origin: GitRepository, tmp_path: Path) -
     one = origin.commit(FILES, "v1")
     two = origin.commit({"a.txt": "two\n"}, "v2")
     for tag, commit, text in (("v2", two, "two\n"), ("v1", one, "one\n"), ("v2", two, "two\n")):
-        fetch(origin, commit, tmp_path, tag=tag)
+        fetch(origin, commit, tmp_path, ref=f"refs/tags/{tag}")
         assert (tmp_path / "tree" / "a.txt").read_text() == text
         shutil.rmtree(tmp_path / "tree")
 
@@ -262,7 +262,7 @@ def test_a_repository_damaged_on_disk_is_made_anew(origin: GitRepository, tmp_pa
 def test_a_blob_exchanged_on_disk_is_noticed(origin: GitRepository, tmp_path: Path) -> None:
     commit = origin.commit(FILES, "v1")
     repository = tmp_path / "store.git"
-    git.fetch_commit(git.origins(origin.url, {}), commit, tag="v1", repository=repository)
+    git.fetch_commit(git.origins(origin.url, {}), commit, ref="refs/tags/v1", repository=repository)
     subprocess.run(["git", "unpack-objects", "-q"], cwd=repository, check=False, stdin=subprocess.DEVNULL)
     for pack in list(repository.rglob("*.pack")):
         moved = tmp_path / pack.name
@@ -297,7 +297,7 @@ def test_two_at_once_share_one_repository(origin: GitRepository, tmp_path: Path)
 
     def one(number: int) -> None:
         try:
-            git.fetch_tree(origin.url, commit, tag="v1", repository=tmp_path / "store.git", target=tmp_path / f"t{number}")
+            git.fetch_tree(origin.url, commit, ref="refs/tags/v1", repository=tmp_path / "store.git", target=tmp_path / f"t{number}")
         except Exception as error:
             failures.append(error)
 
@@ -318,14 +318,14 @@ def test_a_mirror_is_asked_first_and_the_origin_after_it(origin: GitRepository, 
     mirrors = {"https://nowhere.invalid/": f"file://{origin.path.parent}/", "https://nowhere.invalid/repo": "file:///no/such/"}
     url = "https://nowhere.invalid/repo"
     assert [each.url for each in git.origins(url, mirrors)] == ["file:///no/such/", origin.url, url]
-    assert git.resolve(url, "v1", mirrors=mirrors, retries=0) == commit
+    assert git.resolve(url, "refs/tags/v1", mirrors=mirrors, retries=0).commit == commit
     assert fetch(url, commit, tmp_path, mirrors=mirrors).commit == commit
 
 
 def test_every_origin_that_failed_is_told(origin: GitRepository) -> None:
     port = free_port()
     with pytest.raises(NetworkError, match=f"127.0.0.1:{port}") as caught:
-        git.resolve(f"http://127.0.0.1:{port}/x", "v1", mirrors={"http://": "file:///no/such/"}, retries=0)
+        git.resolve(f"http://127.0.0.1:{port}/x", "refs/tags/v1", mirrors={"http://": "file:///no/such/"}, retries=0)
     assert "file:///no/such/" in caught.value.details
 
 
@@ -333,7 +333,7 @@ def test_a_server_that_says_nothing_is_given_up(tcp: Callable[..., int], tmp_pat
     port = tcp(lambda connection: time.sleep(60))
     started = time.monotonic()
     with pytest.raises(NetworkError, match="silent for 1 seconds"):
-        git.resolve(f"git://127.0.0.1:{port}/repo", "v1", timeout=1.0, retries=0)
+        git.resolve(f"git://127.0.0.1:{port}/repo", "refs/tags/v1", timeout=1.0, retries=0)
     assert time.monotonic() - started < 10
     assert processes_with(f"git://127.0.0.1:{port}/") == []
 
@@ -422,7 +422,7 @@ def test_the_user_s_ways_to_an_origin_do_count(origin: GitRepository, tmp_path: 
     (tmp_path / "gitconfig").write_text(f'[url "file://{origin.path.parent}/"]\ninsteadOf = https://corporate.invalid/\n')
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     commit = origin.commit(FILES, "v1")
-    assert git.resolve("https://corporate.invalid/repo", "v1") == commit
+    assert git.resolve("https://corporate.invalid/repo", "refs/tags/v1").commit == commit
 
 
 def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: Callable[..., str], tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: 
     assert fetch(url, commit, tmp_path).commit == commit
     assert b"p@ss" not in b"".join(path.read_bytes() for path in (tmp_path / "store.git").rglob("*") if path.is_file())
     with pytest.raises(OriginError, match="does not let us in"):
-        git.resolve(url.replace("p%40ss", "wrong"), "v1", retries=0)
+        git.resolve(url.replace("p%40ss", "wrong"), "refs/tags/v1", retries=0)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
@@ -462,7 +462,7 @@ def test_no_error_shows_a_secret(serve: Callable[..., str], status: int, tmp_pat
 
     url = serve(Refuse).replace("http://", "http://user:hunter2@") + "/repo?token=hunter3"
     with pytest.raises((OriginError, NetworkError)) as caught:
-        git.resolve(url, "v1", retries=0)
+        git.resolve(url, "refs/tags/v1", retries=0)
     told = caught.value.message + caught.value.details + caught.value.remedy
     assert "127.0.0.1" in told
     assert "hunter" not in told
@@ -488,7 +488,7 @@ def test_no_secret_is_on_a_command_line_or_in_the_repository(
     watcher = threading.Thread(target=look)
     watcher.start()
     with pytest.raises(NetworkError):
-        git.resolve(url, "v1", timeout=1.0, retries=0)
+        git.resolve(url, "refs/tags/v1", timeout=1.0, retries=0)
     watcher.join()
     assert any("ls-remote" in line for line in seen)
     assert not any("hunter2" in line for line in seen)

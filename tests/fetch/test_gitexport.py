@@ -29,7 +29,7 @@ FILES = {
 def test_line_end_attributes_count_for_go_and_not_for_us(origin: GitRepository, tmp_path: Path) -> None:
     commit = origin.commit(FILES, "v1.0.0")
     repository = tmp_path / "store.git"
-    git.fetch_tree(origin.url, commit, tag="v1.0.0", repository=repository, target=tmp_path / "tree")
+    git.fetch_tree(origin.url, commit, ref="refs/tags/v1.0.0", repository=repository, target=tmp_path / "tree")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),

@@ -125,6 +125,11 @@ class Project:
 
     def check_references(self) -> None:
         """That what recipes and stacks name is there: tasks are made of it. Raises RecipeError, CycleError."""
+        for name in sorted({*self.recipes} & {*self.builders}):
+            raise RecipeError(
+                f"recipes/{name} and builders/{name}.toml have one name, and so would have one task lock:{name}",
+                remedy="rename one of the two",
+            )
         for stack in self.stacks.values():
             for name in stack.components:
                 if name not in self.recipes:

@@ -62,12 +62,13 @@ class RecordedModule:
 
 @dataclass(frozen=True, slots=True)
 class RecordedPackage:
-    """A Debian package of the root file system."""
+    """A Debian package of the root file system; ``files``: those of its paths that the recipe lays into the build."""
 
     name: str
     version: str
     architecture: str
     sha256: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

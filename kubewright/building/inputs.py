@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,9 @@ def ensure_inputs(project: Project, component: Component, progress: Progress) ->
     """Fetch what is absent, verify everything. Raises the errors of ``kubewright.fetch`` and StoreCorruptError."""
     goroot = ensure_toolchain(project, component.locked_builder, progress)
     root = ensure_root(project, component.recipe.builder, component.locked_builder, progress)
+    taken = {name for each in component.recipe.packages for name in each.files}
+    wanted = [package for package in component.locked_builder.packages if package.name in taken]
+    ensure_packages(project, component.recipe.builder, wanted, progress)
     trees = {
         source.name: _ensure_tree(project, source, pin, progress)
         for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)

@@ -85,6 +85,10 @@ def recorded_sources(component: Component) -> tuple[RecordedSource, ...]:
 
 def recorded_builder(component: Component) -> RecordedBuilder:
     locked = component.locked_builder
+    laid: dict[str, tuple[str, ...]] = {}
+    for each in component.recipe.packages:
+        for name, paths in each.files.items():
+            laid[name] = (*laid.get(name, ()), *paths)
     toolchain = next((pin for pin in locked.toolchains if pin.platform == host_platform()), None)
     return RecordedBuilder(
         name=component.recipe.builder,
@@ -93,7 +97,10 @@ def recorded_builder(component: Component) -> RecordedBuilder:
         go=toolchain.version if toolchain else "",
         go_h1=toolchain.h1 if toolchain else "",
         root=locked.root,
-        packages=tuple(RecordedPackage(each.name, each.version, each.architecture, each.sha256) for each in locked.packages),
+        packages=tuple(
+            RecordedPackage(each.name, each.version, each.architecture, each.sha256, laid.get(each.name, ()))
+            for each in locked.packages
+        ),
     )
 
 

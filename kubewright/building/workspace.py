@@ -89,18 +89,26 @@ def lay_packages(store: Store, component: Component, root: Path | None, build: P
     Raises RecipeError where the package is not the builder's, or has no such file.
     """
     for each in component.recipe.packages:
-        where = f"recipes/{component.name}/recipe.toml: package {each.name}"
-        pin = next((package for package in component.locked_builder.packages if package.name == each.name), None)
-        if pin is None or root is None:
-            remedy = f"add it to builders/{component.recipe.builder}.toml, then ./doit lock:{component.recipe.builder}"
-            raise RecipeError(f"{where}: the builder {component.recipe.builder} has no such package", remedy=remedy)
-        with store.scratch("deb") as scratch:
-            store.copy_out(f"sha256:{pin.sha256}", scratch / "package.deb")
-            held = package_files(scratch / "package.deb")
-        for path in each.files:
-            if path not in held:
-                raise RecipeError(f"{where} {pin.version} has no {path}", remedy=f"`dpkg -L {each.name}` lists its files")
-            _lay_from_root(root, path, build / each.to / path, where)
+        for name, paths in each.files.items():
+            where = f"recipes/{component.name}/recipe.toml: package: {name}"
+            _check_holds(store, component, name, paths, where)
+            for path in paths:
+                assert root is not None  # a builder with packages has one
+                _lay_from_root(root, path, build / each.to / path, where)
+
+
+def _check_holds(store: Store, component: Component, name: str, paths: tuple[str, ...], where: str) -> None:
+    builder = component.recipe.builder
+    pin = next((package for package in component.locked_builder.packages if package.name == name), None)
+    if pin is None:
+        remedy = f"correct the name, or add it to builders/{builder}.toml and ./doit lock:{builder}"
+        raise RecipeError(f"{where}: the builder {builder} has no such package", remedy=remedy)
+    with store.scratch("deb") as scratch:
+        store.copy_out(f"sha256:{pin.sha256}", scratch / "package.deb")
+        held = package_files(scratch / "package.deb")
+    for path in paths:
+        if path not in held:
+            raise RecipeError(f"{where} {pin.version} has no {path}", remedy=f"`dpkg -L {name}` lists its files")
 
 
 def _lay_from_root(root: Path, path: str, target: Path, where: str) -> None:

@@ -50,9 +50,9 @@ def fill(
     instead: Callable[[str], str] = lambda url: "",
     progress: Callable[[int], None] | None = None,
 ) -> Filled:
-    """Write the files of ``commit`` to the new directory ``target``; ``instead`` gives the one URL to ask in the place of another.
+    """Write the files of ``commit`` to the new directory ``target``.
 
-    Raises what ``git.fetch_tree`` raises.
+    ``instead`` gives the one URL to ask in the place of another. Raises what ``git.fetch_tree`` raises.
     """
     mirrors = project.settings.git_mirrors
     top = git.fetch_tree(

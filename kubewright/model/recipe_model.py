@@ -156,19 +156,17 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class PackageFiles:
-    """Files of one of the builder's Debian packages that are laid into the build."""
+    """Files of the builder's Debian packages that are laid into the build."""
 
-    name: Annotated[
-        str,
-        Doc("A package of the builder: one that it asks for, or one that such a package needs."),
-        Pattern(r"[a-z0-9][a-z0-9+.-]+", "a Debian package name"),
-    ]
-    files: Annotated[
-        tuple[RelativePath, ...],
-        Doc("Paths in the package, such as usr/sbin/ipset. A link gives what it leads to; a folder is taken whole."),
-        NotEmpty("minItems"),
-    ]
     to: Annotated[RelativePath, Doc("Folder relative to /build; files keep their paths below it.")]
+    files: Annotated[
+        Mapping[
+            Annotated[str, Pattern(r"[a-z0-9][a-z0-9+.-]+", "a Debian package name")],
+            Annotated[tuple[RelativePath, ...], NotEmpty("minItems")],
+        ],
+        Doc("Package -> paths in it, such as usr/sbin/ipset. A link gives what it leads to, a folder all that is in it."),
+        NotEmpty("minProperties"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,6 @@ def _placements(recipe: Recipe) -> Iterator[Problem]:
         if target.split("/")[0] == "out" and not in_tree:
             remedy = "lay it elsewhere and copy it with a step; only an output of kind tree may hold it as it is"
             yield Problem(path, f"{target!r} would be an output", remedy)
-    yield from _repeated(((("package", at, "name"), item.name) for at, item in enumerate(recipe.packages)), "the package")
     for at, item in enumerate(recipe.inputs):
         if item.component == recipe.name:
             yield Problem(("input", at, "component"), "a component cannot be its own input")

@@ -136,12 +136,16 @@ def _layout(component: Component) -> Iterator[PlannedFile]:
         yield PlannedFile(overlay.to, f"recipes/{component.name}/{overlay.from_}")
     for each in recipe.inputs:
         yield PlannedFile(each.to, f"{each.output} of {each.component} (key {component.dependencies[each.component]})")
+    yield from _packages_and_links(component)
+
+
+def _packages_and_links(component: Component) -> Iterator[PlannedFile]:
+    recipe = component.recipe
     versions = {package.name: package.version for package in component.locked_builder.packages}
     for package in recipe.packages:
-        for path in package.files:
-            yield PlannedFile(
-                f"{package.to}/{path}", f"of the package {package.name} {versions.get(package.name, '(not locked)')}"
-            )
+        for name, paths in package.files.items():
+            for path in paths:
+                yield PlannedFile(f"{package.to}/{path}", f"of the package {name} {versions.get(name, '(not locked)')}")
     for path, leads_to in recipe.links.items():
         yield PlannedFile(path, f"link to {leads_to}")
 

@@ -27,6 +27,7 @@ def as_text(facts: Explanation, *, everything: bool = False) -> str:
         _files(facts),
         _modules(facts, everything),
         _builder(facts, everything),
+        _laid(facts),
         *_steps(facts),
         _conditions(facts),
         _outputs(facts),
@@ -154,6 +155,12 @@ def _builder(facts: Explanation, everything: bool) -> str:
         rows = [(each.name, each.version, each.architecture, each.sha256) for each in builder.packages]
         text += "\n" + table(("package", "version", "architecture", "sha256"), rows, "    ")
     return text
+
+
+def _laid(facts: Explanation) -> str:
+    rows = [(each.name, each.version, path, each.sha256) for each in facts.builder.packages for path in each.files]
+    title = "files of Debian packages that are laid into the build"
+    return f"{title}\n" + table(("package", "version", "file", "sha256 of the package"), rows, "  ") if rows else ""
 
 
 # -- what was done ------------------------------------------------------------------------------------------------

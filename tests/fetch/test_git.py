@@ -297,7 +297,9 @@ def test_two_at_once_share_one_repository(origin: GitRepository, tmp_path: Path)
 
     def one(number: int) -> None:
         try:
-            git.fetch_tree(origin.url, commit, ref="refs/tags/v1", repository=tmp_path / "store.git", target=tmp_path / f"t{number}")
+            git.fetch_tree(
+                origin.url, commit, ref="refs/tags/v1", repository=tmp_path / "store.git", target=tmp_path / f"t{number}"
+            )
         except Exception as error:
             failures.append(error)
 

@@ -1,0 +1,6 @@
+package version
+
+var (
+	Package = "github.com/containerd/containerd/v2"
+	Version = "unknown"
+)

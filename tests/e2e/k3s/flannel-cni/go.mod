@@ -1,0 +1,3 @@
+module github.com/flannel-io/cni-plugin
+
+go 1.26

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "check-config of the stand-in"

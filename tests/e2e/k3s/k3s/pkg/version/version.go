@@ -1,0 +1,6 @@
+package version
+
+var (
+	Version   = "dev"
+	GitCommit = "HEAD"
+)

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "wg-add of the stand-in"

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from kubewright.building.steps import Layout, commands, default_name, go_ldflags, smoke_command
-from kubewright.model.recipe import GoStep, load_recipes
+from kubewright.model.recipe import GoStep, load_recipes, modules_of_source
 from kubewright.model.template import lock_context
 
 RECIPES = load_recipes(Path(__file__).parents[1] / "recipes")
 
 
 def variables(name: str) -> dict[str, str]:
-    main = RECIPES[name].sources[0].name
-    return lock_context(RECIPES[name].version, 1_700_000_000, {main: ""}, main, {})
+    recipe = RECIPES[name]
+    main = recipe.sources[0].name
+    modules = {path: "v1.0.0" for path in modules_of_source(recipe)}
+    return lock_context(recipe.version, 1_700_000_000, {source.name: "" for source in recipe.sources}, main, modules)
 
 
 def test_kubectl_is_one_pure_go_build() -> None:

@@ -16,7 +16,7 @@ RECIPES = load_recipes(Path(__file__).parents[1] / "recipes")
 def variables(name: str) -> dict[str, str]:
     recipe = RECIPES[name]
     main = recipe.sources[0].name
-    modules = {path: "v1.0.0" for path in modules_of_source(recipe)}
+    modules = dict.fromkeys(modules_of_source(recipe), "v1.0.0")
     return lock_context(recipe.version, 1_700_000_000, {source.name: "" for source in recipe.sources}, main, modules)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kubewright.errors import OriginError, RecipeError
 from kubewright.lock import mainmodule
 from kubewright.lock.mainmodule import GoMod, Replace, Upstream
+from kubewright.model.recipe import load_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -224,12 +224,12 @@ def recipes_with_main_module() -> list[Path]:
 
 @pytest.mark.parametrize("directory", recipes_with_main_module(), ids=lambda path: path.name)
 def test_a_committed_main_module_is_the_one_of_its_recipe(directory: Path) -> None:
-    recipe = tomli.loads((directory / "recipe.toml").read_text())
+    recipe = load_recipe(directory / "recipe.toml")
     committed = json.loads(go(["mod", "edit", "-json"], directory).stdout)
-    packages = {package for step in recipe["step"] if "go" in step for package in step["go"]["commands"].values()}
-    assert committed["Module"]["Path"] == f"kubewright.local/{recipe['name']}"
+    packages = {package for step in recipe.steps if step.go and not step.go.dir for package in step.go.commands.values()}
+    assert committed["Module"]["Path"] == f"kubewright.local/{recipe.name}"
     assert {tool["Path"] for tool in committed["Tool"]} == packages
     required = {line["Path"]: line["Version"] for line in committed["Require"]}
-    for source in recipe["source"]:
-        version = source.get("version", "v{version}").replace("{version}", recipe["version"])
-        assert required[source["module"]] == version
+    for source in recipe.sources:
+        if source.form == "module":
+            assert required[source.module] == source.version

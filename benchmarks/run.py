@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -53,8 +54,14 @@ def main() -> None:
             many_recipes(Path(scratch), options.runs),
             *([cold_build(project, Path(scratch), options.builds)] if options.builds else []),
         ]
-    PAGE.write_text("\n".join(sections), "utf-8")
+    PAGE.write_text("\n".join([*sections, *others()]), "utf-8")
     print(PAGE.read_text("utf-8"))
+
+
+def others() -> list[str]:
+    """Sections that other programs of this folder have written: they stay."""
+    found = re.split(r"(?m)^(?=## )", PAGE.read_text("utf-8"))[1:] if PAGE.exists() else []
+    return [each for each in found if "Written by `benchmarks/" in each]
 
 
 def header() -> str:

@@ -55,6 +55,16 @@ inputs, the statement is written all the same and the exit code says so (104).""
     "fetch": """fetch and verify inputs only: toolchains, packages, sources, modules
 
     ./doit fetch:kubectl""",
+    "bundle": """write everything that a stack needs, signed, as one file and as a directory
+
+    export KUBEWRIGHT_SIGNING_KEY=site.key
+    ./doit bundle:kubernetes           artifacts/bundles/kubernetes-VERSION-OS-ARCH.oci.tar.zst and .oci/
+    kubewright verify artifacts/bundles/kubernetes-1.37.2-linux-amd64.oci.tar.zst --policy site.toml
+
+Builds, images and signatures that are missing come first. In it: programs, images, upstream's manifests with image references
+rewritten to digests, SBOMs, provenance, rebuilds of others, licences, verifier, installer, release (docs/bundle.md). The same
+content gives the same bytes; an interrupted run leaves the old bundle or none. `kubewright bundle --help`: ls, show, extract,
+split, join.""",
     "mirror": """write a mirror: every input of a stack, to build all of it again with no network
 
     ./doit mirror:kubernetes           into artifacts/mirror (settings: mirror_to)

@@ -45,6 +45,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield _task("sign", "release", project, _sign_release)
     yield from _component_tasks(project, "attest", _attest)
     yield from _component_tasks(project, "fetch", _fetch)
+    yield from _bundle_tasks(project)
     yield from _mirror_tasks(project)
     yield from _lock_tasks(project)
     yield _single("outdated", project, _outdated)
@@ -62,6 +63,20 @@ def _lock_tasks(project: Project) -> Iterator[Task]:
         yield _task("lock", name, project, partial(_lock_builder, name=name))
     for name in project.recipes:
         yield _task("lock", name, project, partial(_lock_component, name=name))
+
+
+def _bundle_tasks(project: Project) -> Iterator[Task]:
+    """``bundle:STACK``; ``bundle`` is the default stack's. Builds and images come first; signing is the task's own work."""
+    yield {"basename": "bundle", "name": None, "doc": doc("bundle")}
+    for stack in project.stacks.values():
+        task = _task("bundle", stack.name, project, partial(_bundle, stack=stack.name))
+        task["uptodate"] = [_quietly(project, _bundle_written, stack.name, project.settings.platform)]
+        wanted = set(stack.components)
+        task["task_dep"] = [f"build:{name}" for name in stack.components]
+        task["task_dep"] += [f"image:{image}" for image, recipe in images(project).items() if recipe.name in wanted]
+        if stack.name != project.settings.stack:
+            task["basename"] = f"bundle:{task.pop('name')}"
+        yield task
 
 
 def _mirror_tasks(project: Project) -> Iterator[Task]:
@@ -240,6 +255,27 @@ def _sign_release(project: Project, report: Progress) -> None:
     from kubewright.trust.unlock import signing_key
 
     _say_signed(project, report, sign_release(project, signing_key(project.settings)))
+
+
+def _bundle_written(project: Project, name: str, platform: str) -> bool:
+    from kubewright.bundle.make import up_to_date
+
+    return up_to_date(project, project.stacks[name], platform)
+
+
+def _bundle(project: Project, report: Progress, stack: str) -> None:
+    from kubewright.bundle.make import make_bundle
+    from kubewright.trust.unlock import signing_key
+
+    key = signing_key(project.settings)
+    made = make_bundle(project, project.stacks[stack], project.settings.platform, key, report)
+    where = made.file.relative_to(project.root)
+    if made.written is None:
+        report.note(f"{where} is there already")
+        return
+    size, content = made.written.size / 1e6, made.content / 1e6
+    report.note(f"{where}  {made.written.digest.removeprefix('sha256:')[:16]}  {size:.1f} MB of {content:.1f} MB")
+    report.note(f"{made.directory.relative_to(project.root)}/  the same as a directory")
 
 
 def _say_signed(project: Project, report: Progress, signed: Signed) -> None:

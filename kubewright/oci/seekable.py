@@ -30,6 +30,8 @@ INDEX_MAGIC: Final = 0x184D2A5B
 _TABLE_MAGIC: Final = 0x184D2A5E
 _FOOTER: Final = struct.Struct("<IBI")
 _FOOTER_MAGIC: Final = 0x8F92EAB1
+#: the last bytes of a file with a seek table
+FOOTER: Final = _FOOTER_MAGIC.to_bytes(4, "little")
 _ENTRY: Final = struct.Struct("<II")
 #: bytes of a seek table beside its entries
 _TABLE_EXTRA: Final = _SKIPPABLE.size + _FOOTER.size

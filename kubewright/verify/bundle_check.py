@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from kubewright.errors import UsageError
-from kubewright.oci.archive import Archive
+from kubewright.oci.archive import SUFFIX, Archive
 from kubewright.oci.errors import BlobExtraError
 from kubewright.oci.layout import LayoutWriter, new_layout
 from kubewright.oci.model import CONTAINERD_NAME, Descriptor
 from kubewright.oci.reading import CheckedStream, OpenLayout, open_directory
+from kubewright.oci.seekable import FOOTER
+from kubewright.oci.strict import INDEX_SIZE
 from kubewright.verify import bundle_model as model
 from kubewright.verify.bundle_contents import Contents, Part, Statements, place_of, take_apart
 from kubewright.verify.bundle_errors import BundleContentError, ImageRefusedError
@@ -181,15 +183,17 @@ def verify_bundle(
 
 
 def is_bundle_path(path: Path) -> bool:
-    """Whether a path is that of a bundle and not of a signed set: a layout's folder, or a file that ends with a seek table."""
-    if path.is_dir():
-        return (path / "oci-layout").is_file()
+    """Whether a path is that of a bundle: a layout with a stack in it, or a file that is called or ends like one. It only says
+    who is to judge: a layout of an image alone is part of a set."""
     try:
+        if path.is_dir():
+            with (path / "index.json").open("rb") as file:
+                return model.STACK_TYPE.encode() in file.read(INDEX_SIZE)
         with path.open("rb") as file:
-            file.seek(-4, os.SEEK_END)
-            return file.read() == b"\xb1\xea\x92\x8f" or path.name.endswith(".oci.tar.zst")
+            file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+            return file.read() == FOOTER or path.name.endswith(SUFFIX)
     except OSError:
-        return path.name.endswith(".oci.tar.zst")
+        return path.name.endswith(SUFFIX)
 
 
 # -- opening ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from kubewright.verify.pinned import Folder
 
 ATTESTATIONS: Final = "attestations"
 RELEASE: Final = "release"
-#: documents beside the bundles: what the signed statements hold, for people; nothing relies on them
+#: whole bundles, which are verified by themselves
+BUNDLES: Final = "bundles"
+#: documents beside the statements: what the signed statements hold, for people; nothing relies on them
 SBOMS: Final = {"sbom.cdx.json": "cyclonedx", "sbom.spdx.json": "spdx"}
 DOCUMENTS: Final = (*SBOMS, "ATTRIBUTION")
 
@@ -66,7 +68,7 @@ def places_of(folder: Folder, inside: str) -> list[str]:
         raise UsageError(f"{inside} is part of the evidence", remedy="name an artifact, a component's folder, or the whole set")
     if inside and len(parts) >= 3:
         return ["/".join(parts[:3])]
-    found = [inside] if inside else [name for name in _folders(folder, "") if name not in (ATTESTATIONS, RELEASE)]
+    found = [inside] if inside else [name for name in _folders(folder, "") if name not in (ATTESTATIONS, RELEASE, BUNDLES)]
     for _ in range(3 - (len(parts) if inside else 1)):
         found = [f"{each}/{name}" for each in found for name in _folders(folder, each)]
     for place in found:

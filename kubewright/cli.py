@@ -174,8 +174,7 @@ def plan(context: click.Context, names: tuple[str, ...], platform: str | None, a
     from kubewright.views.text import to_json
 
     project = _project(context)
-    components = project.in_order(names or project.default_stack.components, platform)
-    plans = [view.make_plan(project, component) for component in components]
+    plans = view.make_plans(project, names or project.default_stack.components, platform)
     if as_json:
         click.echo(to_json(plans))
         return

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubewright import keys
-from kubewright.errors import CycleError, LockOutdatedError, RecipeError, UsageError
+from kubewright.errors import CycleError, LockOutdatedError, NotLockedError, RecipeError, UsageError
 from kubewright.model.builder import Builder, load_builders
 from kubewright.model.digestsfile import Digests, load_digests
-from kubewright.model.lockcheck import check_builder, check_component
-from kubewright.model.lockfile import Lock, LockedBuilder, LockedComponent, load_lock
-from kubewright.model.recipe import Recipe, load_recipes
+from kubewright.model.lockcheck import check_builder, check_component, project_files
+from kubewright.model.lockfile import Lock, LockedBuilder, LockedComponent, LockedSource, load_lock
+from kubewright.model.recipe import Recipe, load_recipes, modules_of_source
 from kubewright.model.settings import Settings, load_settings
 from kubewright.model.stack import Stack, load_stacks
 from kubewright.model.template import lock_context
@@ -203,13 +203,54 @@ class Project:
         }
         locked = self.lock.components.get(name)
         if locked is None:
-            raise LockOutdatedError(f"component {name} is not in lockfile.toml", remedy=f"lock it: ./doit lock:{name}")
+            raise self._not_locked(recipe)
         check_component(recipe, locked, self.root)
         locked_builder = self.locked_builder(recipe.builder)
         key = keys.component_key(recipe, locked, locked_builder, platform, dependencies)
         variables = self._variables(recipe, locked)
         default = self.settings.platform
         return Component(recipe, locked, builder, locked_builder, platform, dependencies, variables, key, default)
+
+    def _not_locked(self, recipe: Recipe) -> NotLockedError:
+        main = recipe.sources[0]
+        origin = main.git or main.module or main.url
+        page = f"docs/{recipe.name}.md"
+        told = f"; {page} says what then" if (self.root / page).is_file() else ""
+        return NotLockedError(
+            f"component {recipe.name} is not in lockfile.toml: its recipe has not been run on the real source yet",
+            remedy=f"./doit lock:{recipe.name}, where {origin} or a mirror of it can be reached{told}",
+        )
+
+    def as_if_locked(self, name: str, platform: str | None = None) -> Component:
+        """A component that has no lock, for showing what would be done: no key, no pins, variables of the lock in braces.
+
+        Raises what ``component`` raises but for NotLockedError.
+        """
+        recipe, wanted = self.recipe(name), platform or self.settings.platform
+        pins = tuple(
+            LockedSource(
+                each.name, each.form, 0, each.module, each.version, git=each.git, tag=each.tag, branch=each.branch, url=each.url
+            )
+            for each in recipe.sources
+        )
+        modules = {path: f"{{module:{path}}}" for path in modules_of_source(recipe)}
+        files = tuple(file for file in project_files(recipe, self.root))
+        locked = LockedComponent(recipe.version, pins, files, modules)
+        dependencies = {each.component: self._key_or_none(each.component, wanted) for each in recipe.inputs}
+        commits = {each.name: f"{{commit:{each.name}}}" for each in recipe.sources}
+        variables = lock_context(recipe.version, 0, commits, recipe.sources[0].name, modules)
+        variables |= {each: f"{{{each}}}" for each in ("commit", "commit_short", "source_date", "source_date_iso")}
+        builder = self.builder(recipe.builder, name)
+        default = self.settings.platform
+        return Component(
+            recipe, locked, builder, self.locked_builder(recipe.builder), wanted, dependencies, variables, "", default
+        )
+
+    def _key_or_none(self, name: str, platform: str) -> str:
+        try:
+            return self.component(name, platform).key
+        except NotLockedError:
+            return ""
 
     def _wanted_recipe(self, name: str, wanted_by: tuple[str, ...]) -> Recipe:
         if name not in self.recipes and wanted_by:

@@ -81,6 +81,9 @@ def _release(recipe: Recipe, source: Source, answers: Answers) -> Release:
             recipe.name, source.name, source.url, recipe.version, "", "not known: the URL of an archive lists no releases"
         )
     origin = source.module if source.form == "module" else source.git
+    if source.branch or "{" in source.tag:
+        why = f"is at the branch {source.branch}" if source.branch else "follows the go.mod of the main source"
+        return Release(recipe.name, source.name, origin, source.branch or source.tag, "", f"not asked: it {why}")
     current, prefix, suffix = _parts(recipe, source)
     answer = answers[origin]
     if isinstance(answer, str):

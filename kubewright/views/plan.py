@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubewright.building import steps
+from kubewright.errors import NotLockedError
 from kubewright.model.lockfile import LockedSource
 from kubewright.model.settings import host_platform
 from kubewright.model.template import expand
@@ -57,7 +58,10 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one component is built. ``recorded``: the store has a build record of this key, so nothing would be built."""
+    """How one component is built. ``recorded``: the store has a build record of this key, so nothing would be built.
+
+    Without a lock there is no ``key`` and no pin, and variables that the lock gives stand in braces.
+    """
 
     component: str
     version: str
@@ -72,6 +76,22 @@ class Plan:
     smokes: tuple[PlannedCommand, ...]
 
 
+def make_plans(project: Project, names: Iterable[str], platform: str | None) -> list[Plan]:
+    """The components and all that they need, each after what it needs; those that have no lock as far as their recipe tells."""
+    found: dict[str, Plan] = {}
+    for name in names:
+        try:
+            components = project.in_order([name], platform)
+        except NotLockedError:
+            recipe = project.recipe(name)
+            above = [each.component for each in recipe.inputs]
+            found |= {plan.component: plan for plan in make_plans(project, above, platform)}
+            components = [project.as_if_locked(name, platform)]
+        for component in components:
+            found.setdefault(component.name, make_plan(project, component))
+    return list(found.values())
+
+
 def make_plan(project: Project, component: Component) -> Plan:
     """Pure but for one look into the store; raises RecipeError for a variable that go.mod does not give."""
     recipe, layout = component.recipe, steps.Layout()
@@ -84,7 +104,7 @@ def make_plan(project: Project, component: Component) -> Plan:
         platform=component.platform,
         key=component.key,
         sandbox=project.settings.sandbox,
-        recorded=project.store.ref("record", key_name(component.key)) is not None,
+        recorded=bool(component.key) and project.store.ref("record", key_name(component.key)) is not None,
         inputs=tuple(_inputs(component)),
         layout=tuple(_layout(component)),
         commands=tuple(PlannedCommand(each.argv, each.cwd, each.env, stdout=each.stdout) for each in planned),
@@ -112,13 +132,14 @@ def _inputs(component: Component) -> Iterator[PlannedInput]:
 
 
 def _pin(pin: LockedSource) -> str:
-    return f"sha256:{pin.sha256}" if pin.sha256 else pin.h1
+    return f"sha256:{pin.sha256}" if pin.sha256 else pin.h1 or "not locked"
 
 
 def _origin(pin: LockedSource) -> str:
     if pin.form == "module":
         return f"{pin.module} {pin.version}"
-    return f"{pin.git} {pin.commit} ({pin.tag or f'branch {pin.branch}'})" if pin.form == "tree" else pin.url
+    commit = f" {pin.commit}" if pin.commit else ""
+    return f"{pin.git}{commit} ({pin.tag or f'branch {pin.branch}'})" if pin.form == "tree" else pin.url
 
 
 def _layout(component: Component) -> Iterator[PlannedFile]:
@@ -135,7 +156,8 @@ def _layout(component: Component) -> Iterator[PlannedFile]:
     for overlay in recipe.overlays:
         yield PlannedFile(overlay.to, f"recipes/{component.name}/{overlay.from_}")
     for each in recipe.inputs:
-        yield PlannedFile(each.to, f"{each.output} of {each.component} (key {component.dependencies[each.component]})")
+        key = component.dependencies[each.component] or "none: not locked"
+        yield PlannedFile(each.to, f"{each.output} of {each.component} (key {key})")
     yield from _packages_and_links(component)
 
 
@@ -162,8 +184,7 @@ def _smokes(component: Component, layout: steps.Layout) -> Iterator[PlannedComma
 
 def as_text(plan: Plan) -> str:
     """The stages in the order in which a build goes through them."""
-    state = "in the store: a build would do nothing but check it" if plan.recorded else "not in the store: would be built"
-    pairs = [("key", plan.key), ("state", state), ("sandbox", plan.sandbox)]
+    pairs = [("key", plan.key), ("state", _state(plan)), ("sandbox", plan.sandbox)]
     elsewhere = "" if plan.platform == host_platform() else f" (not run on {host_platform()})"
     parts = [
         f"{plan.component} {plan.version} {plan.platform}\n{labelled(pairs, '  ')}",
@@ -174,6 +195,12 @@ def as_text(plan: Plan) -> str:
         *(_command(f"smoke check {number}{elsewhere}", command) for number, command in enumerate(plan.smokes, 1)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _state(plan: Plan) -> str:
+    if not plan.key:
+        return f"not locked: ./doit lock:{plan.component} finds the pins, and what stands in braces here"
+    return "in the store: a build would do nothing but check it" if plan.recorded else "not in the store: would be built"
 
 
 def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:

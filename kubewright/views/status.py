@@ -33,6 +33,7 @@ class Row:
     version: str
     platform: str
     locked: bool
+    never_locked: bool  # there is a recipe, and nobody has run it on the real source yet
     reason: str  # why it is not locked
     key: str
     source: str
@@ -80,9 +81,10 @@ def _row(project: Project, recipe: Recipe, platform: str, committed_only: bool) 
         version=recipe.version,
         platform=platform,
         locked=component is not None,
+        never_locked=recipe.name not in project.lock.components,
         reason=reason,
         key=key,
-        source=_source(component) if component else "",
+        source=_source(component) if component else _wanted(recipe),
         accepted=accepted,
         outputs=outputs,
         builds=tuple(sorted({*agreed, *map(_kind, same)})),
@@ -123,6 +125,14 @@ def _kind(build: BuildRecord) -> str:
     return f"{build.conditions.sandbox}{' varied' if build.conditions.cold else ''}"
 
 
+def _wanted(recipe: Recipe) -> str:
+    """The same of a recipe that is not locked."""
+    main = recipe.sources[0]
+    if main.form == "tree":
+        return f"{main.git} {main.tag or f'branch {main.branch}'}"
+    return f"{main.module} {main.version}" if main.form == "module" else main.url
+
+
 def _source(component: Component) -> str:
     """The main source in a few words, and who confirmed it."""
     pin = component.locked.sources[0]
@@ -135,6 +145,8 @@ def _source(component: Component) -> str:
 
 # -- as text ------------------------------------------------------------------------------------------------------
 
+#: of a component that is not in the lock
+NEVER = "recipe complete, not yet run on the real source"
 _HEADER = ("component", "version", "platform", "locked", "built", "builds that agree", "accepted", "digest", "patches")
 
 
@@ -145,7 +157,7 @@ def as_text(found: list[Row]) -> str:
             row.component,
             row.version,
             row.platform,
-            "yes" if row.locked else "no",
+            "yes" if row.locked else "never" if row.never_locked else "no",
             "here" if row.built_here else "elsewhere" if row.built else "no",
             _agreement(row),
             "yes" if row.accepted == "current" else "of another key" if row.accepted == "stale" else "no",
@@ -154,10 +166,18 @@ def as_text(found: list[Row]) -> str:
         )
         for row in found
     ]
-    notes = [f"{row.component}: {text}" for row in found for text in (row.reason, row.status.strip()) if text]
+    notes = [f"{row.component}: {text}" for row in found for text in (_reason(row), row.status.strip()) if text]
     reproduced = sum(row.reproduced for row in found)
     summary = f"{reproduced} of {count(len(found), 'build')} reproduced"
     return "\n\n".join([table(_HEADER, lines), *(["\n".join(dict.fromkeys(notes))] if notes else []), summary]) + "\n"
+
+
+def _reason(row: Row) -> str:
+    return (
+        f"{NEVER}: ./doit lock:{row.component}, where {row.source.split()[0]} can be reached"
+        if row.never_locked
+        else row.reason
+    )
 
 
 def _agreement(row: Row) -> str:
@@ -189,7 +209,7 @@ def readme_table(project: Project) -> str:
             row.version,
             row.platform,
             f"`{row.source}`" if row.source else "not locked",
-            "yes" if row.built else "not yet built from this lock",
+            "yes" if row.built else NEVER if row.never_locked else "not yet built from this lock",
             ", ".join(row.builds) or "none",
             str(row.patches or ""),
         )

@@ -179,9 +179,13 @@ class Standin:
         return made
 
     def _charts(self) -> GitRepository:
-        texts = [text for texts in self._facts().values() for text in texts if text.endswith(".tgz")]
-        files = {f"assets/{_chart(name)}/{name}": gzip.compress(name.encode(), mtime=0) for name in texts}
+        files = {f"assets/{_chart(name)}/{name}": gzip.compress(name.encode(), mtime=0) for name in self.charts}
         return self._repository("charts", "", files)
+
+    @property
+    def charts(self) -> list[str]:
+        """The files that k3s' manifests name."""
+        return [text for texts in self._facts().values() for text in texts if text.endswith(".tgz")]
 
     def _facts(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = document(RECIPE)["source"][0]["facts"]

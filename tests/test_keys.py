@@ -11,7 +11,7 @@ import pytest
 
 from kubewright import keys
 from kubewright.model.lockfile import LockedComponent, load_lock
-from kubewright.model.recipe import Recipe, load_recipes
+from kubewright.model.recipe import PackageFiles, Recipe, load_recipes
 
 DATA = Path(__file__).parent / "data"
 PROJECT = DATA / "project"
@@ -55,6 +55,27 @@ def test_standard_output_as_a_file_is_in_the_key() -> None:
     steps = tuple(dataclasses.replace(step, stdout="out/x") if step.run else step for step in recipe.steps)
     assert steps != recipe.steps
     assert key(dataclasses.replace(recipe, steps=steps)) != key(recipe)
+
+
+def test_what_is_laid_beside_sources_and_what_go_mod_says_decide_bytes() -> None:
+    recipe, pins = RECIPES["k3s-like"], LOCK.components["k3s-like"]
+    files = PackageFiles("x", {"gcc": ("usr/bin/gcc",)})
+    changed = [
+        key(recipe),
+        key(dataclasses.replace(recipe, packages=(files,))),
+        key(dataclasses.replace(recipe, packages=(dataclasses.replace(files, to="y"),))),
+        key(dataclasses.replace(recipe, links={"a": "b"})),
+        key(dataclasses.replace(recipe, links={"a": "c"})),
+        key(recipe, dataclasses.replace(pins, modules={"example.org/a": "v1.0.0"})),
+        key(recipe, dataclasses.replace(pins, modules={"example.org/a": "v1.0.1"})),
+    ]
+    assert len(set(changed)) == len(changed)
+
+
+def test_who_named_a_commit_changes_no_key() -> None:
+    recipe, pins = RECIPES["k3s-like"], LOCK.components["k3s-like"]
+    first = dataclasses.replace(pins.sources[0], branch="main", tag="", tag_object="0" * 40, signer="SHA256:x")
+    assert key(recipe, dataclasses.replace(pins, sources=(first, *pins.sources[1:]))) == key(recipe)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

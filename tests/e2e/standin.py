@@ -70,6 +70,7 @@ class Standin:
 
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
+        shop.patience = 1800.0  # a C library of 9 MB is compiled, on a machine that may have other work
         self.proxy = shop.folder / "origins/go"
         project = Project(REPOSITORY)
         goroot = ensure_toolchain(project, project.locked_builder("go"), QUIET)

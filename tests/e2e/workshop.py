@@ -127,6 +127,7 @@ class Workshop:
         self.root = folder / "checkout"
         self.store = folder / "store"
         self.tools = tools
+        self.patience = PATIENCE
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("KUBEWRIGHT_", "GO", "PYTEST"))},
             "HOME": str(folder / "home"),
@@ -222,7 +223,7 @@ class Workshop:
     def finished(self, process: subprocess.Popen[str], status: int | None = 0) -> Done:
         """Wait for a process of ``start``."""
         try:
-            out, err = process.communicate(timeout=PATIENCE)
+            out, err = process.communicate(timeout=self.patience)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
@@ -235,7 +236,7 @@ class Workshop:
     def kubewright(self, *arguments: str, status: int = 0) -> Done:
         """The other command line."""
         command = [sys.executable, "-m", "kubewright", *arguments]
-        done = subprocess.run(command, cwd=self.root, env=self.environ, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, cwd=self.root, env=self.environ, capture_output=True, text=True, timeout=self.patience)
         assert done.returncode == status, done.stdout + done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -100,14 +100,16 @@ class Draft:
 
     def sign(self, *keys: SigningKey) -> Layout:
         """The layout with a statement by each key."""
+        said = self.statement()
+        return self.with_statements({f"{model.STATEMENT_KIND}.{key.key_id}{SUFFIX}": sign_statement(said, key) for key in keys})
+
+    def with_statements(self, statements: Mapping[str, bytes], about: str = "stack") -> Layout:
+        """The layout with signed statements about its contents: file name -> bytes."""
         blobs = dict(self.blobs)
-        stack = next(each for each in self.contents if model.title(each) == "stack")
-        own = []
-        for key in keys:
-            file = f"{model.STATEMENT_KIND}.{key.key_id}{SUFFIX}"
-            own.append(_put_manifest(blobs, _about(blobs, file, sign_statement(self.statement(), key), stack), file))
-        about = [*self._referrers, *((stack.digest, each) for each in own)]
-        index, lists = model.index_of(self.contents, own, about)
+        subject = next(each for each in self.contents if model.title(each) == about)
+        own = [_put_manifest(blobs, _about(blobs, file, data, subject), file) for file, data in statements.items()]
+        referrers = [*self._referrers, *((subject.digest, each) for each in own)]
+        index, lists = model.index_of(self.contents, own, referrers)
         return Layout(index.to_bytes(), {**blobs, **lists})
 
     def statement(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kubewright.errors import EXIT_CODES
 from kubewright.fetch import mirrorindex
 from kubewright.install import errors as _install_errors  # noqa: F401 - its classes register themselves
 from kubewright.install.settings import Cluster
+from kubewright.lab import errors as _lab_errors  # noqa: F401 - as above
 from kubewright.manifests import errors as _manifest_errors  # noqa: F401 - its classes register themselves
 from kubewright.mirror import errors as _mirror_errors  # noqa: F401 - as below
 from kubewright.mirror import statement as mirror_statement

@@ -106,6 +106,13 @@ Afterwards `.venv/bin/pytest tests/test_store.py` runs a part.""",
     python3 -I dist/kubewright-install.pyz --help
 
 The same sources give the same bytes. Give its SHA-256 to whoever verifies, over another channel (docs/security.md).""",
+    "lab": """milestones on this machine: clusters in containers, installed from a bundle and checked by doing
+
+    ./doit lab:m1                      one control plane and two workers; every check of milestone 1 (docs/lab.md)
+    ./doit lab:m1:down                 take it away, by the ids that were written down when it was made
+
+Needs root, dockerd (docker.io), the bundle of the stack kubernetes and a policy for it: KUBEWRIGHT_LAB_BUNDLE,
+KUBEWRIGHT_LAB_POLICY; else artifacts/bundles/ and site.toml. Results: .kubewright/lab/results/ (JUnit, table).""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
 }
 

@@ -53,7 +53,17 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield _single("test", project, _test)
     yield _single("generate", project, _generate)
     yield _single("verifier", project, _verifier)
+    yield from _lab_tasks(project)
     yield _single("requirements", project, _requirements)
+
+
+def _lab_tasks(project: Project) -> Iterator[Task]:
+    """``lab:m1`` and ``lab:m1:down``: each only by its name."""
+    yield {"basename": "lab", "name": None, "doc": doc("lab")}
+    for name, work in (("m1", _lab_m1), ("m1:down", _lab_m1_down)):
+        task = _task("lab", name, project, work)
+        del task["name"]
+        yield {**task, "basename": f"lab:{name}"}
 
 
 def _lock_tasks(project: Project) -> Iterator[Task]:
@@ -392,6 +402,20 @@ def _verifier(project: Project, report: Progress) -> None:
         replace_file(path, data)
         path.chmod(0o755)
         report.note(f"{path.relative_to(project.root)}  sha256 {sha256_hex(sha256_bytes(data))}")
+
+
+def _lab_m1(project: Project, report: Progress) -> None:
+    from kubewright.lab.milestone1 import up
+    from kubewright.lab.prepare import prepare
+
+    up(prepare(project, report))
+
+
+def _lab_m1_down(project: Project, report: Progress) -> None:
+    from kubewright.lab.milestone1 import down
+    from kubewright.lab.prepare import folder_of
+
+    report.note("taken away" if down(folder_of(project)) else "there is none")
 
 
 def _requirements(project: Project, report: Progress) -> None:

@@ -39,6 +39,7 @@ LAYERS = [
     "gc",
     "mirror",
     "views",
+    "lab",
     "generate",
     "menu",
     "doit_plugins",

@@ -76,12 +76,22 @@ def _offline(value: Any, content: Content, name: str) -> None:
 
 
 def _check_image(container: Object, content: Content, name: str) -> None:
-    if container["image"] not in {image.pinned for image in content.images}:
+    # REPOSITORY@DIGEST and REPOSITORY:TAG@DIGEST are one image: containerd takes the digest
+    known = {name for each in content.images for name in (each.pinned, f"{each.reference}@{each.digest}")}
+    if _in_full(str(container["image"])) not in known:
         raise ContentError(
             f"the manifest {name} names the image {container['image']}, which the content does not have under this digest",
             remedy=_REMEDY,
         )
     container["imagePullPolicy"] = "Never"
+
+
+def _in_full(image: str) -> str:
+    """With the registry that a short name means."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    return image if "." in first or ":" in first or first == "localhost" else f"docker.io/{image}"
 
 
 # -- what each of them gets of the site ------------------------------------------------------------------------------------

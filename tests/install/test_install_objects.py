@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 from contents import CLUSTER, CONTROL_PLANE, config_map, content, digest, workload
 
-from kubewright.install.content import Manifest
+from kubewright.install.content import Image, Manifest
 from kubewright.install.errors import ContentError
 from kubewright.install.kubernetes import parameters
 from kubewright.install.objects import corefile, for_site, parse
@@ -42,6 +43,20 @@ def test_an_image_that_the_content_lacks_is_refused(image: str) -> None:
 def test_nothing_is_pulled() -> None:
     (found,) = made("any", workload(IMAGE))
     assert found["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] == "Never"
+
+
+def test_a_tag_before_the_digest_is_for_people() -> None:
+    repository, _, digest = IMAGE.partition("@")
+    assert made("any", workload(f"{repository}:v1.14.6@{digest}"))
+    with pytest.raises(ContentError):
+        made("any", workload(f"{repository}:v1@{digest}"))
+
+
+@pytest.mark.parametrize(("short", "full"), [("busybox", "docker.io/library/busybox"), ("rancher/p", "docker.io/rancher/p")])
+def test_a_short_name_is_one_of_docker_io(short: str, full: str) -> None:
+    image = Image("x", f"{full}:v1", digest(b"x"), 1)
+    offered = replace(content(), images=(image,))
+    assert for_site("any", [workload(f"{short}:v1@{image.digest}")], PARAMETERS, offered)
 
 
 def test_definitions_come_first_and_webhooks_last() -> None:

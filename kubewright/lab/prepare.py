@@ -1,0 +1,69 @@
+"""What a lab is made from: the bundle, the policy, the installer, and the root of a node."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from kubewright import pyz
+from kubewright.building.inputs import ensure_root, root_name
+from kubewright.canonical import canonical_digest
+from kubewright.lab.errors import LabError
+from kubewright.lab.milestone1 import Given
+from kubewright.lab.root import known_files, members, write_tar
+from kubewright.project import Project
+from kubewright.report import Progress
+
+BUILDER: Final = "lab-node"
+#: where the bundle and the policy are, if not where they are expected
+BUNDLE: Final = "KUBEWRIGHT_LAB_BUNDLE"
+POLICY: Final = "KUBEWRIGHT_LAB_POLICY"
+
+
+def folder_of(project: Project) -> Path:
+    """Where labs keep what they make."""
+    return project.root / ".kubewright" / "lab"
+
+
+def prepare(project: Project, progress: Progress) -> Given:
+    """Everything that milestone 1 needs. Raises LabError, and what fetching packages raises."""
+    bundle, policy = _bundle(project), Path(os.environ.get(POLICY) or project.root / "site.toml")
+    if not policy.is_file():
+        raise LabError(f"{policy} is not there", remedy=f"kubewright policy new writes one; or set {POLICY}")
+    folder = folder_of(project)
+    folder.mkdir(parents=True, exist_ok=True)
+    installer = folder / pyz.INSTALL.file
+    installer.write_bytes(pyz.build(pyz.INSTALL))
+    tar, digest, packages = _node(project, folder, progress)
+    return Given(folder, bundle, policy, installer, packages, tar, digest, progress.note)
+
+
+def _bundle(project: Project) -> Path:
+    named = os.environ.get(BUNDLE)
+    if named:
+        return Path(named)
+    made = sorted((project.root / "artifacts" / "bundles").glob("kubernetes-*.oci*"), key=lambda path: path.stat().st_mtime)
+    if not made:
+        raise LabError("there is no bundle of the stack kubernetes", remedy=f"./doit bundle:kubernetes, or set {BUNDLE}")
+    return made[-1]
+
+
+def _node(project: Project, folder: Path, progress: Progress) -> tuple[Path, str, Path]:
+    """The tar of a node's root, its digest, and the list of its files; made again when lock or declared files change."""
+    locked = project.locked_builder(BUILDER)
+    root = ensure_root(project, BUILDER, locked, progress)
+    assert root is not None
+    found = members(root)
+    declared = [[each.path, each.mode, each.link, each.source.decode()] for each in found if isinstance(each.source, bytes)]
+    key = canonical_digest([root_name(locked), declared]).removeprefix("sha256:")[:16]
+    tar, packages, note = (folder / f"node-{key}{suffix}" for suffix in (".tar", ".packages.json", ".digest"))
+    if not note.is_file():
+        progress.stage("root of a node")
+        for old in folder.glob("node-*"):
+            old.unlink()
+        with tar.open("wb") as out:
+            digest = write_tar(found, out)
+        packages.write_text(known_files(found, BUILDER))
+        note.write_text(digest)
+    return tar, note.read_text(), packages

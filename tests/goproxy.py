@@ -26,6 +26,11 @@ def publish(proxy: Path, module: str, version: str, files: Mapping[str, str]) ->
         versions.write(f"{version}\n")
 
 
+def escape_path(proxy: Path, module: str) -> Path:
+    """Where a module's versions lie."""
+    return proxy / escape(module) / "@v"
+
+
 def environment(proxy: Path) -> dict[str, str]:
     """What makes the go client ask the folder, and nobody else."""
     return {"GOPROXY": f"file://{proxy}", "GOSUMDB": "off", "GOFLAGS": "", "GONOPROXY": "none", "GOPRIVATE": ""}

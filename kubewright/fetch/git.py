@@ -206,8 +206,10 @@ def make_bare(repository: Path) -> None:
     for folder in ("objects", "refs"):
         (repository / folder).mkdir(parents=True, exist_ok=True)
     # by hand: `git init` minds templates and variables of the user's that cannot be unset here
-    (repository / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
-    (repository / "HEAD").write_text("ref: refs/heads/main\n")
+    files = {"config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n", "HEAD": "ref: refs/heads/main\n"}
+    for name, text in files.items():
+        if not (repository / name).is_file() or (repository / name).read_text("utf-8", "replace") != text:
+            (repository / name).write_text(text, "utf-8")
     for left in (*repository.glob("*.lock"), *repository.glob("refs/**/*.lock"), *repository.glob("objects/**/tmp_*")):
         left.unlink(missing_ok=True)
 

@@ -128,7 +128,7 @@ def download_packages(project: Project, name: str, packages: Sequence[LockedPack
 
     archives = mirrored.package_archives(project)
     meter = Meter(progress, f"{len(packages)} packages")
-    with project.store.scratch("fetch") as scratch:
+    with project.store.scratch("fetch") as scratch, mirrored.naming(project):
         deb.download_packages(
             packages,
             archives,
@@ -217,7 +217,7 @@ def ensure_archive(project: Project, pin: LockedSource, progress: Progress) -> N
     if project.store.has(digest):
         return
     meter = Meter(progress, f"archive {pin.name}")
-    with project.store.scratch("fetch") as scratch:
+    with project.store.scratch("fetch") as scratch, mirrored.naming(project):
         path = scratch / archive.file_name(pin.url)
         http.download(
             mirrored.archive_urls(project, pin),

@@ -7,6 +7,7 @@ Without the setting, everything here says "nobody": inputs come from their origi
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kubewright.errors import MirrorLacksError, NetworkError, UsageError
@@ -50,6 +51,12 @@ def require_origins(project: Project, what: str) -> None:
 def client(project: Project, goroot: Path) -> GoClient:
     """The go client of a project: beside a mirror that is the only origin, it asks nobody."""
     return GoClient(goroot, project.store, project.settings.retries + 1, alone=not asks_origins(project))
+
+
+def naming(project: Project) -> AbstractContextManager[None]:
+    """Errors inside are about the mirror, where nobody else may be asked."""
+    mirror = mirror_of(project)
+    return mirror.naming() if mirror else nullcontext()
 
 
 def package_archives(project: Project) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -88,6 +89,30 @@ class Mirror:
         """The error that names what is missing and where it is added."""
         return MirrorLacksError(f"the mirror {self.name} lacks {path} ({what}){more}", remedy=_HOW)
 
+    def folder(self) -> Path | None:
+        """The folder; None for a mirror behind HTTP. Raises MirrorLacksError where there is none."""
+        if not self.url.startswith("file:"):
+            return None
+        root = Path(unquote(urlsplit(self.url).path)).resolve()
+        if not root.is_dir():
+            raise MirrorLacksError(
+                f"there is no mirror at {root}", remedy="correct `mirror` in settings.toml or KUBEWRIGHT_MIRROR"
+            )
+        return root
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """What no origin has, inside, is what this mirror lacks, if nobody else was asked."""
+        if self.only:
+            self.folder()
+        try:
+            yield
+        except OriginError as error:
+            if not self.only or isinstance(error, MirrorLacksError):
+                raise
+            message = f"the mirror {self.name} lacks an input: {error.message}"
+            raise MirrorLacksError(message, remedy=_HOW, details=error.details) from error
+
     def bring(
         self,
         path: str,
@@ -116,14 +141,9 @@ class Mirror:
 
     def _refuse_outside(self, path: str) -> None:
         """A folder that somebody else wrote may hold links to anywhere."""
-        if self.url.startswith("file:"):
-            root = Path(unquote(urlsplit(self.url).path)).resolve()
-            if not root.is_dir():
-                raise MirrorLacksError(
-                    f"there is no mirror at {root}", remedy="correct `mirror` in settings.toml or KUBEWRIGHT_MIRROR"
-                )
-            if not (root / path).resolve().is_relative_to(root):
-                raise IntegrityError(f"{path} of the mirror {root} leads out of it", remedy="kubewright mirror check")
+        root = self.folder()
+        if root is not None and not (root / path).resolve().is_relative_to(root):
+            raise IntegrityError(f"{path} of the mirror {root} leads out of it", remedy="kubewright mirror check")
 
 
 # -- Go modules ---------------------------------------------------------------------------------------------------
@@ -173,7 +193,7 @@ def bring_modules(
                 raise
     if lacking and mirror.only:
         more = f", and {len(lacking) - 1} more files" if len(lacking) > 1 else ""
-        raise MirrorLacksError(lacking[0].message + more, remedy=_HOW, details=lacking[0].details)
+        raise MirrorLacksError(lacking[0].message + more, remedy=lacking[0].remedy, details=lacking[0].details)
 
 
 @dataclass(frozen=True, slots=True)

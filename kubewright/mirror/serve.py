@@ -92,7 +92,7 @@ def _copy(stream: BinaryIO, left: int, write: Callable[[bytes], object]) -> None
 
 def _open(root: Path, request: str) -> BinaryIO | None:
     """The file that a request names, opened; None for everything that is not to be given out."""
-    path = unquote(request.partition("?")[0].partition("#")[0], errors="strict") if request.isascii() else ""
+    path = unquote(request.partition("?")[0].partition("#")[0], errors="replace") if request.isascii() else ""
     parts = path.split("/")
     if parts[0] != "" or len(path) > 4096 or "\0" in path:
         return None

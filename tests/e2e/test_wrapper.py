@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 def run(checkout: Path, tmp_path: Path) -> Run:
     """Run ./doit with nothing on PATH but its tools and what the test adds: name -> script, or None for the real one."""
 
-    def doit(*arguments: str, **programs: str | None) -> Done:
+    def doit(argument: str, mirror: str = "", **programs: str | None) -> Done:
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         for name in (*TOOLS, *(name for name, script in programs.items() if script is None)):
@@ -45,8 +45,8 @@ def run(checkout: Path, tmp_path: Path) -> Run:
             if script is not None:
                 (folder / name).write_text(f"#!/bin/sh\n{script}\n")
                 (folder / name).chmod(0o755)
-        env = {"PATH": str(folder), "HOME": str(tmp_path)}
-        done = subprocess.run([checkout / "doit", *arguments], env=env, capture_output=True, text=True, timeout=120)
+        env = {"PATH": str(folder), "HOME": str(tmp_path), "KUBEWRIGHT_MIRROR": mirror}
+        done = subprocess.run([checkout / "doit", argument], env=env, capture_output=True, text=True, timeout=120)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return doit
@@ -93,6 +93,42 @@ def test_packages_that_cannot_be_had(run: Run, checkout: Path) -> None:
         said(done, "cannot be set up from requirements/run.txt", "check the network", 20)
         assert "no network" in done.err
         assert not (checkout / ".venv/.kubewright-run").exists()
+
+
+# -- a mirror -----------------------------------------------------------------------------------------------------
+
+#: a Python whose venv has a pip that says what it was asked
+ASKED = 'printf "#!/bin/sh\\necho asked: \\$* >&2; exit 1\\n" > .venv/bin/python; chmod +x .venv/bin/python'
+MAKES = f'case "$2" in venv) mkdir -p .venv/bin; {ASKED}; exit 0;; esac\n{PYTHON}'
+
+
+@pytest.mark.parametrize(
+    ("mirror", "options"),
+    [
+        ("{folder}", "--isolated --no-index --find-links={folder}/wheels"),
+        ("file://{folder}", "--isolated --no-index --find-links={folder}/wheels"),
+        (
+            "http://m.example.org:80/k/",
+            "--isolated --no-index --trusted-host=m.example.org:80 --find-links=http://m.example.org:80/k/wheels/index.html",
+        ),
+    ],
+    ids=["folder", "file", "http"],
+)
+@pytest.mark.parametrize("written", ["environment", "settings"])
+def test_packages_from_a_mirror(run: Run, checkout: Path, tmp_path: Path, mirror: str, options: str, written: str) -> None:
+    folder = tmp_path / "the mirror"
+    (folder / "wheels").mkdir(parents=True)
+    mirror = mirror.format(folder=folder)
+    if written == "settings":
+        (checkout / "settings.toml").write_text(f'retries = 1\nmirror = "{mirror}"  # ours\n')
+    variable = mirror if written == "environment" else ""
+    done = run("list", variable, git=None, python3=MAKES, mkdir=None, chmod=None, sed=None)
+    said(done, "cannot be set up from requirements/run.txt", "bring the mirror again", 20)
+    assert f"pip install {options.format(folder=folder)} --quiet" in done.err
+
+
+def test_a_mirror_without_packages(run: Run, tmp_path: Path) -> None:
+    said(run("list", str(tmp_path), git=None, python3=PYTHON, sed=None), "lacks wheels", "KUBEWRIGHT_MIRROR", 150)
 
 
 # -- user namespaces ----------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,7 +37,6 @@ def mirrored(site: Site) -> Site:
 @pytest.fixture
 def serve_folder() -> Iterator[Callable[[Path], str]]:
     """``kubewright mirror serve``, in a thread; gives the URL."""
-    import threading
 
     servers = []
 
@@ -49,3 +50,28 @@ def serve_folder() -> Iterator[Callable[[Path], str]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def tcp_server() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
+    """Start a TCP server that hands each connection to a function; gives its port."""
+    listeners: list[socket.socket] = []
+
+    def start(talk: Callable[[socket.socket], None]) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    yield start
+    for listener in listeners:
+        listener.close()

@@ -5,7 +5,6 @@ Everything is compared with the lock by hashing it, whether it was fetched now o
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -183,7 +182,7 @@ def _fill_from_git(project: Project, source: Source, pin: LockedSource, target: 
         def instead(url: str) -> str:
             folder = scratch / git.repository_name(url)
             folder.mkdir()
-            return mirrored.bring_git(project, dataclasses.replace(pin, git=url), folder, progress)
+            return mirrored.bring_git(project, url, folder, progress)
 
         gitfetch.fill(
             project,

@@ -13,6 +13,7 @@ from pathlib import Path
 from kubewright.errors import MirrorLacksError, NetworkError, UsageError
 from kubewright.fetch import gomodule, mirrorindex
 from kubewright.fetch.gomodule import GoClient, Module
+from kubewright.fetch.http import redact
 from kubewright.fetch.mirror import (
     INDEX,
     TOOLCHAIN_GO_MOD,
@@ -106,18 +107,19 @@ def bring_sums(project: Project, go_sum: Path, on_file: Callable[[str], None]) -
         bring_modules(project.store, mirror, *read_sums(go_sum.read_text("utf-8")), on_file)
 
 
-def bring_git(project: Project, pin: LockedSource, scratch: Path, progress: Progress) -> str:
+def bring_git(project: Project, url: str, scratch: Path, progress: Progress) -> str:
     """A repository of the mirror, copied below ``scratch``: its URL. Empty where there is no mirror, or not that repository
     and origins may be asked."""
     mirror = mirror_of(project)
     if mirror is None:
         return ""
-    meter = Meter(progress, f"git {pin.name}")
+    name = redact(url).rpartition("/")[2]
+    meter = Meter(progress, f"git {name}")
     try:
         index = load_index(mirror, scratch / INDEX)
         files = [(path, file.sha256, file.size) for path, file in index.files.items() if file.kind == "repository"]
         return bring_repository(
-            mirror, repository_folder(pin.git), files, scratch / "repository.git", lambda done: meter.at(pin.name, done, None)
+            mirror, repository_folder(url), files, scratch / "repository.git", lambda done: meter.at(name, done, None)
         )
     except (MirrorLacksError, NetworkError):
         if mirror.only:

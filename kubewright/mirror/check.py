@@ -130,11 +130,11 @@ def _check_release(root: Path, index: Index, release: MirroredRelease, progress:
             tests = [*_pins(root, index, needs), *_wheels(index, release, checkout)]
             progress.update(f"comparing {len(tests)} pins")
             _refuse([problem for problem in pool.map(lambda test: test(), tests) if problem], _AGAIN)
-        for folder, pins in needs.repositories().items():
-            copy = Path(scratch) / "repository.git"
+        for number, (folder, pins) in enumerate(needs.repositories().items()):
+            copy = Path(scratch) / f"{number}.git"
             _copy(root, index, folder, copy)
             for pin in pins:
-                _export(copy, pin.commit, Path(scratch) / pin.commit, pin.sha256)
+                _export(copy, pin.commit, Path(scratch) / f"{number}-{pin.commit}", pin.sha256)
         return len(needs.zips), len(needs.all_packages())
 
 
@@ -156,7 +156,7 @@ def _checkout(root: Path, index: Index, release: MirroredRelease, scratch: Path)
 
 def _export(repository: Path, commit: str, target: Path, sha256: str) -> Commit:
     try:
-        found = export(repository, commit, target)
+        found = export(repository, commit, target, allow_submodules=True)
     except DamagedError as error:
         raise MirrorDamagedError(f"{repository.name} does not give commit {commit}: {error}", remedy=_AGAIN) from error
     if sha256 and tree_digest(target) != f"sha256:{sha256}":

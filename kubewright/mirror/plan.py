@@ -9,14 +9,36 @@ from typing import TypeAlias
 
 from kubewright.building.inputs import BUBBLEWRAP
 from kubewright.building.workspace import lay_sources
+from kubewright.fetch.gitfetch import ref_of
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, toolchain_version
 from kubewright.fetch.mirror import TOOLCHAIN_GO_MOD, archive_file, module_file, package_file, read_sums, repository_folder
 from kubewright.fetch.mirrorindex import Kind
+from kubewright.images.plan import CERTIFICATES
 from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedPackage, LockedSource
 from kubewright.model.stack import Stack
 from kubewright.project import Component, Project
+from kubewright.sbom.commonlicences import BUILDER as LICENCES
 
 Sources: TypeAlias = "Callable[[Component], Mapping[str, Path]] | None"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pinned:
+    """A commit of a repository. ``ref``: refs/tags/NAME, refs/heads/NAME, or nothing for a submodule's; ``sha256`` of the files
+    where the lock has it."""
+
+    git: str
+    ref: str
+    commit: str
+    source: str
+    sha256: str = ""
+
+
+def pinned(source: LockedSource) -> list[Pinned]:
+    """The commits that a source of the form tree takes its files from."""
+    files = "" if source.submodules else source.sha256  # with submodules the lock's digest is of all of them together
+    own = Pinned(source.git, ref_of(source.tag, source.branch), source.commit, source.name, files)
+    return [own, *(Pinned(each.git, "", each.commit, f"{source.name}, {each.path}") for each in source.submodules)]
 
 
 @dataclass(slots=True)
@@ -28,7 +50,7 @@ class Needs:
     zips: dict[tuple[str, str], str] = field(default_factory=dict)
     mods: dict[tuple[str, str], str] = field(default_factory=dict)
     archives: dict[str, LockedSource] = field(default_factory=dict)
-    trees: dict[tuple[str, str], LockedSource] = field(default_factory=dict)
+    commits: set[Pinned] = field(default_factory=set)
 
     def add_builder(self, name: str, builder: LockedBuilder) -> None:
         self.packages[name] = builder.packages
@@ -42,7 +64,7 @@ class Needs:
             if pin.form == "archive":
                 self.archives[archive_file(pin.sha256, pin.url)] = pin
             elif pin.form == "tree":
-                self.trees[pin.git, pin.commit] = pin
+                self.commits |= set(pinned(pin))
             if pin.form == "module":
                 self.zips[pin.module, pin.version], self.mods[pin.module, pin.version] = pin.h1, pin.go_mod_h1
         for text in go_sums:
@@ -65,10 +87,10 @@ class Needs:
         found = {package.path: package for packages in self.packages.values() for package in packages}
         return [found[path] for path in sorted(found)]
 
-    def repositories(self) -> Mapping[str, list[LockedSource]]:
+    def repositories(self) -> Mapping[str, list[Pinned]]:
         """Folder in the mirror -> the commits that it has to have."""
-        found: dict[str, list[LockedSource]] = {}
-        for pin in sorted(self.trees.values(), key=lambda pin: (pin.git, pin.tag, pin.commit)):
+        found: dict[str, list[Pinned]] = {}
+        for pin in sorted(self.commits):
             found.setdefault(repository_folder(pin.git), []).append(pin)
         return found
 
@@ -85,14 +107,15 @@ def find_needs(project: Project, stack: Stack, sources: Sources = None) -> Needs
             continue
         needs.add_component(component.name, component.locked, _go_sums(project, component, sources))
         needs.add_builder(component.recipe.builder, component.locked_builder)
-    for name in builders_beside(project):
+    for name in builders_beside(project, needs.components):
         needs.add_builder(name, project.locked_builder(name))
     return needs
 
 
-def builders_beside(project: Project) -> list[str]:
-    """Builders that no component names: that of the default sandbox."""
-    return [BUBBLEWRAP] if BUBBLEWRAP in project.builders else []
+def builders_beside(project: Project, components: Iterable[str]) -> list[str]:
+    """Builders that no step names: those of the sandbox, of images, and of licence texts."""
+    roots = {image.root for name in components for image in project.recipes[name].images if image.root}
+    return sorted(roots | ({BUBBLEWRAP, CERTIFICATES, LICENCES} & project.builders.keys()))
 
 
 def _components(project: Project, stack: Stack) -> Iterator[Component]:

@@ -6,6 +6,7 @@ They grow by packs: an update adds what is new, and what is there keeps its byte
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,7 @@ from kubewright.fetch.http import redact
 from kubewright.fetch.mirrorindex import Kind
 from kubewright.mirror.errors import UncommittedError
 from kubewright.mirror.place import Target
-from kubewright.mirror.plan import Needs
-from kubewright.model.lockfile import LockedSource
+from kubewright.mirror.plan import Needs, Pinned
 from kubewright.project import Project
 from kubewright.report import Meter, Progress
 
@@ -79,37 +79,69 @@ def write_program(project: Project, target: Target, commit: str, progress: Progr
 
 
 def write_repositories(project: Project, needs: Needs, target: Target, progress: Progress) -> None:
-    """Each repository that sources of the form tree come from: the tags with their history. Raises TagMovedError."""
+    """Each repository that sources of the form tree come from: the pinned commits with their history. Raises TagMovedError."""
     for folder, pins in needs.repositories().items():
-        progress.stage(f"git {pins[0].name}")
+        progress.stage(f"git {pins[0].source}")
         repository = target.root / folder
         git.make_bare(repository)
         for pin in pins:
-            if not _names(repository, f"refs/tags/{pin.tag}", pin.commit):
+            if not _names(repository, _ref(pin), pin.commit):
                 _fetch(project, pin, repository, progress)
         program(repository).execute(["git", "update-ref", "refs/heads/main", pins[-1].commit])
         _finish(target, folder, "repository")
 
 
-def _fetch(project: Project, pin: LockedSource, repository: Path, progress: Progress) -> None:
-    meter = Meter(progress, f"git {pin.name}")
-    arguments = [*_FETCH, REMOTE, f"+refs/tags/{pin.tag}:refs/tags/{pin.tag}"]
+def _ref(pin: Pinned) -> str:
+    """Under which name the mirror has a commit: a tag under its own; a branch moves on, and a submodule's has no name."""
+    return pin.ref if pin.ref.startswith("refs/tags/") else f"refs/heads/pinned-{pin.commit}"
+
+
+def _fetch(project: Project, pin: Pinned, repository: Path, progress: Progress) -> None:
+    meter = Meter(progress, f"git {pin.source}")
     failures: list[KubewrightError] = []
     with project.store.scratch("mirror") as scratch:
-        ours = mirrored.bring_git(project, pin, scratch, progress)
+        ours = mirrored.bring_git(project, pin.git, scratch, progress)
         for origin in [Origin(ours)] if ours else git.origins(pin.git, project.settings.git_mirrors):
             try:
-                _reach(origin, repository, arguments, lambda done: meter.at(pin.name, done, None))
+                _fetch_from(origin, pin, repository, lambda done: meter.at(pin.source, done, None))
+                return
             except (NetworkError, OriginError) as error:
                 failures.append(error)
-                continue
-            if _names(repository, f"refs/tags/{pin.tag}", pin.commit):
-                return
-            raise TagMovedError(
-                f"tag {pin.tag} of {redact(origin.url)} is not commit {pin.commit}, which the lock has",
-                remedy="a release tag that moves is an alarm: find out why, before locking again",
-            )
     raise failures[0]
+
+
+def _fetch_from(origin: Origin, pin: Pinned, repository: Path, progress: GitProgress) -> None:
+    """The commit under the mirror's name for it; asked for by name or alone, then with all that the origin has."""
+    name = _ref(pin)
+    tag = name == pin.ref
+    try:
+        _reach(origin, repository, [*_FETCH, REMOTE, f"+{name if tag else pin.commit}:{name}"], progress)
+    except OriginError:
+        if tag:
+            raise
+        _reach(
+            origin, repository, [*_FETCH, REMOTE, "+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*"], progress
+        )
+        _name(repository, name, pin.commit)
+    if _names(repository, name, pin.commit):
+        return
+    if tag:
+        raise TagMovedError(
+            f"{name} of {redact(origin.url)} is not commit {pin.commit}, which the lock has",
+            remedy="a release tag that moves is an alarm: find out why, before locking again",
+        )
+    raise OriginError(f"{redact(origin.url)} does not have commit {pin.commit} ({pin.source})", remedy="check its origin")
+
+
+def _name(repository: Path, name: str, commit: str) -> None:
+    """Give the commit its name, if it has arrived, and take away the names that it came with."""
+    from git.exc import GitCommandError
+
+    git_there = program(repository)
+    with suppress(GitCommandError):
+        git_there.execute(["git", "update-ref", name, commit])
+    for ref in str(git_there.execute(["git", "for-each-ref", "--format=%(refname)", "refs/all"])).split():
+        git_there.execute(["git", "update-ref", "-d", ref])
 
 
 def _reach(origin: Origin, repository: Path, arguments: list[str], progress: GitProgress | None) -> None:

@@ -62,6 +62,7 @@ def write_mirror(project: Project, stack: Stack, progress: Progress) -> Written:
         _keep_the_rest(needs, target)
         target.put_bytes(pages.readme(stack), "README", "page")
         index, signed = finish(project, target, release, _releases_before(target, release))
+        _drop_stale(target)
         new = len(index.files.keys() - before)
         return Written(target.root, index, new, target.written, target.linked, signed)
 
@@ -132,17 +133,18 @@ def _write_release(project: Project, stack: Stack, commit: str, files: list[str]
         _set_aside(target, target.old.releases[0])
     for name, data in sorted(contents.items()):
         target.put_bytes(data, f"{RELEASE}/{name}", "release")
-    for name, data in sorted(_bundles(project, contents).items()):
+    for name, data in sorted(_signed_with(project, contents).items()):
         target.put_bytes(data, f"{RELEASE}/{name}", "release")
     ours = sorted(path for path in target.files if path.startswith(f"{RELEASE}/"))
     return MirroredRelease(RELEASE, stack.name, commit, _sequence(project), lock, tuple(sorted({*files, *ours})))
 
 
-def _bundles(project: Project, contents: dict[str, bytes]) -> dict[str, bytes]:
-    """The signatures in artifacts/release, if they are about these very files."""
+def _signed_with(project: Project, contents: dict[str, bytes]) -> dict[str, bytes]:
+    """The signatures in artifacts/release and what else they are about, if they are about these very files."""
     folder = project.root / "artifacts" / "release"
-    same = all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in contents.items())
-    return {path.name: path.read_bytes() for path in sorted(folder.glob(f"release.*{SUFFIX}"))} if same else {}
+    if not all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in contents.items()):
+        return {}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file() and path.name not in contents}
 
 
 def _sequence(project: Project) -> int:
@@ -213,3 +215,9 @@ def finish(project: Project, target: Target, release: MirroredRelease, before: l
         replace_file(path, data)
     trust.remember(project, target.root, data)
     return index, trust.sign(project, target.root, index, data)
+
+
+def _drop_stale(target: Target) -> None:
+    """What we wrote before and nothing names any more (a signature of other files, a page): its name is ours to take away."""
+    for path in (target.old.files.keys() if target.old else set()) - target.files.keys():
+        (target.root / path).unlink(missing_ok=True)

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from site_world import QUIET, Site, run, tree
 
-from kubewright.errors import IntegrityError, MirrorIndexError
+from kubewright.errors import IntegrityError, MirrorIndexError, OriginError, TagMovedError
 from kubewright.fetch.mirrorindex import parse
 from kubewright.mirror.check import check_mirror
 from kubewright.mirror.errors import MirrorTargetError, UncommittedError
+from kubewright.mirror.place import opened
+from kubewright.mirror.plan import Needs, Pinned
 from kubewright.mirror.prune import prune
+from kubewright.mirror.repositories import write_repositories
 
 
 def test_it_holds_what_the_lock_names(site: Site) -> None:
@@ -253,3 +256,33 @@ def test_two_at_once(site: Site) -> None:
         each.join(120)
     assert [each.exitcode for each in both] == [0, 0]
     check_mirror(site.mirror, QUIET)
+
+
+# -- commits that no tag names --------------------------------------------------------------------------------------
+
+
+def test_commits_of_branches_and_submodules_get_a_name_of_their_own(site: Site, tmp_path: Path) -> None:
+    """A branch has moved on, and a submodule's commit was never at the tip of anything: both can be cloned from the mirror."""
+
+    older = run(site.git, "rev-parse", "v1~1")
+    url = f"file://{site.git}"
+    needs = Needs(commits={Pinned(url, "refs/heads/main", older, "data"), Pinned(url, "", older, "data, sub")})
+    with opened(site.mirror, QUIET, lambda root, data: True) as target:
+        write_repositories(site.project(), needs, target, QUIET)
+    [repository] = site.mirror.glob("git/**/*.git")
+    run(tmp_path, "clone", "-q", "--branch", f"pinned-{older}", f"file://{repository}", "clone")
+    assert run(tmp_path / "clone", "rev-parse", "HEAD") == older
+    assert run(repository, "for-each-ref", "refs/all") == ""
+
+
+def test_a_commit_that_an_origin_does_not_have(site: Site) -> None:
+
+    needs = Needs(commits={Pinned(f"file://{site.git}", "refs/heads/main", "a" * 40, "data")})
+    with opened(site.mirror, QUIET, lambda root, data: True) as target, pytest.raises(OriginError, match="a" * 40):
+        write_repositories(site.project(), needs, target, QUIET)
+
+
+def test_a_tag_that_moved(site: Site) -> None:
+    run(site.git, "tag", "-f", "v1", "v1~1")
+    with pytest.raises(TagMovedError, match="refs/tags/v1 of"):
+        site.write()

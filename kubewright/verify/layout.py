@@ -18,6 +18,9 @@ ATTESTATIONS: Final = "attestations"
 RELEASE: Final = "release"
 #: whole bundles, which are verified by themselves
 BUNDLES: Final = "bundles"
+#: a mirror, which is checked by itself (`kubewright mirror check`)
+MIRROR: Final = "mirror"
+_BESIDE: Final = (ATTESTATIONS, RELEASE, BUNDLES, MIRROR)
 #: documents beside the statements: what the signed statements hold, for people; nothing relies on them
 SBOMS: Final = {"sbom.cdx.json": "cyclonedx", "sbom.spdx.json": "spdx"}
 DOCUMENTS: Final = (*SBOMS, "ATTRIBUTION")
@@ -68,7 +71,7 @@ def places_of(folder: Folder, inside: str) -> list[str]:
         raise UsageError(f"{inside} is part of the evidence", remedy="name an artifact, a component's folder, or the whole set")
     if inside and len(parts) >= 3:
         return ["/".join(parts[:3])]
-    found = [inside] if inside else [name for name in _folders(folder, "") if name not in (ATTESTATIONS, RELEASE, BUNDLES)]
+    found = [inside] if inside else [name for name in _folders(folder, "") if name not in _BESIDE]
     for _ in range(3 - (len(parts) if inside else 1)):
         found = [f"{each}/{name}" for each in found for name in _folders(folder, each)]
     for place in found:

@@ -7,18 +7,19 @@ interrupted: what has been joined is hashed again the next time, and its parts a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from kubewright.disk import writing
 from kubewright.errors import UsageError
-from kubewright.locks import hold
 from kubewright.oci.archive import Archive
 from kubewright.oci.archive_errors import ArchiveReplacedError, PartsError
 from kubewright.store import replace_file
@@ -163,21 +164,37 @@ def join(
     parts = load_parts(manifest)
     target = target / parts.name if target.is_dir() else target
     growing = target.with_name(f".{target.name}.joining")
-    with writing(target.parent, store=False), hold(growing.with_name(growing.name + ".lock"), f"joining {target.name}"):
-        with growing.open("a+b", buffering=0) as out:
-            done, whole = _joined(out, parts, progress)
-            sources = [_find(piece, [manifest.parent, *folders]) for piece in parts.pieces[done:]]
-            _check_there(parts, done, sources, available)
-            for number, source in enumerate(sources, start=done):
-                if source is None:
-                    raise _missing(parts, [number])
-                whole = _append(out, source, parts, number, whole, progress)
-            if whole.hexdigest() != parts.sha256:
-                raise PartsError(f"{target.name} is not what {manifest.name} says", remedy="split it again where it is whole")
+    with writing(target.parent, store=False), _alone(growing) as out:
+        done, whole = _joined(out, parts, progress)
+        sources = [_find(piece, [manifest.parent, *folders]) for piece in parts.pieces[done:]]
+        _check_there(parts, done, sources, available)
+        for number, source in enumerate(sources, start=done):
+            if source is None:
+                raise _missing(parts, [number])
+            whole = _append(out, source, parts, number, whole, progress)
+        if whole.hexdigest() != parts.sha256:
+            raise PartsError(f"{target.name} is not what {manifest.name} says", remedy="split it again where it is whole")
         growing.replace(target)
         _sync_folder(target.parent)
-    growing.with_name(growing.name + ".lock").unlink(missing_ok=True)
     return parts
+
+
+@contextmanager
+def _alone(growing: Path) -> Iterator[BinaryIO]:
+    """The growing file, which one process at a time writes; whoever waited for it opens what has its name by then."""
+    while True:
+        with growing.open("a+b", buffering=0) as out:
+            fcntl.flock(out, fcntl.LOCK_EX)
+            if _is_at(out, growing):
+                yield out
+                return
+
+
+def _is_at(out: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(out.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _joined(out: BinaryIO, parts: Parts, progress: Report) -> tuple[int, hashlib._Hash]:

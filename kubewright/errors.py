@@ -42,6 +42,11 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else f"\\u{ord(each):04x}" for each in text)
 
 
+def one_line(text: str) -> str:
+    """The same for what has to stay on its line: a line break in a name does not begin a line that we seem to say."""
+    return plain(text).replace("\n", "\\u000a")
+
+
 def _rebuild(cls: type[KubewrightError], message: str, remedy: str, details: str) -> KubewrightError:
     return cls(message, remedy=remedy, details=details)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from kubewright.errors import EXIT_CODES, KubewrightError, plain
+from kubewright.errors import EXIT_CODES, KubewrightError, one_line, plain
 
 if TYPE_CHECKING:  # rich is only imported where there is a terminal
     from rich.live import Live
@@ -250,9 +250,9 @@ def show_error(error: KubewrightError, stream: IO[str], where: str = "") -> None
     """The one reason, what helps, what to do."""
     if error.details:
         print("\n".join("    " + plain(line) for line in error.details.splitlines()), file=stream)
-    print(plain(f"error: {where + ': ' if where else ''}{error.message}"), file=stream)
+    print(one_line(f"error: {where + ': ' if where else ''}{error.message}"), file=stream)
     if error.remedy:
-        print(plain(f"  what to do: {error.remedy}"), file=stream)
+        print(one_line(f"  what to do: {error.remedy}"), file=stream)
     stream.flush()
 
 

@@ -7,6 +7,7 @@ with ``copy_to`` the very bytes that were hashed.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from kubewright.errors import UsageError
 from kubewright.oci.archive import SUFFIX, Archive
@@ -187,13 +188,22 @@ def is_bundle_path(path: Path) -> bool:
     who is to judge: a layout of an image alone is part of a set."""
     try:
         if path.is_dir():
-            with (path / "index.json").open("rb") as file:
+            with _without_waiting(path / "index.json") as file:
                 return model.STACK_TYPE.encode() in file.read(INDEX_SIZE)
-        with path.open("rb") as file:
+        with _without_waiting(path) as file:
             file.seek(-min(4, path.stat().st_size), os.SEEK_END)
-            return file.read() == FOOTER or path.name.endswith(SUFFIX)
+            return file.read(4) == FOOTER or path.name.endswith(SUFFIX)
     except OSError:
         return path.name.endswith(SUFFIX)
+
+
+def _without_waiting(path: Path) -> BinaryIO:
+    """A file, opened to look into; a pipe has nothing in it, and must not make us wait for that."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a plain file", str(path))
 
 
 # -- opening ------------------------------------------------------------------------------------------------------

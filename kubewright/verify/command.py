@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.errors import KubewrightError, UsageError, plain
+from kubewright.errors import KubewrightError, UsageError, one_line, plain
 from kubewright.verify import bundle_report
 from kubewright.verify.bundle_check import BundleOptions, is_bundle_path, verify_bundle
 from kubewright.verify.check import Options, verify_set
@@ -32,6 +32,7 @@ class Arguments:
 def verify(arguments: Arguments) -> str:
     """What to print on success. A refusal is a VerifyError; with ``json`` it is also printed as JSON."""
     try:
+        _refuse_unusable(arguments.path)
         if is_bundle_path(arguments.path):
             return _verify_bundle(arguments)
         options = Options(arguments.attestations, arguments.release, arguments.copy_to)
@@ -41,6 +42,17 @@ def verify(arguments: Arguments) -> str:
             sys.stdout.write(to_json(refusal(error)))
         raise
     return to_json(as_data(report)) if arguments.json else as_text(report, explain=arguments.explain)
+
+
+def _refuse_unusable(path: Path) -> None:
+    """UsageError for a name that no file can have, or that may not be looked at."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return  # said better by who knows what was wanted
+    except (OSError, ValueError) as reason:
+        why = reason.strerror if isinstance(reason, OSError) else str(reason)
+        raise UsageError(f"{path}: {why}", remedy="name a set, a component's folder, a file, or a bundle") from None
 
 
 def _verify_bundle(arguments: Arguments) -> str:
@@ -110,6 +122,6 @@ def _fingerprint() -> str:
 def _show(error: KubewrightError) -> None:
     for line in error.details.splitlines():
         print(f"    {plain(line)}", file=sys.stderr)
-    print(plain(f"error: {error.message}"), file=sys.stderr)
+    print(one_line(f"error: {error.message}"), file=sys.stderr)
     if error.remedy:
-        print(plain(f"  what to do: {error.remedy}"), file=sys.stderr)
+        print(one_line(f"  what to do: {error.remedy}"), file=sys.stderr)

@@ -50,7 +50,10 @@ def locate(path: Path, attestations: Path | None = None, release: Path | None = 
         raise UsageError(f"there is no {path}", remedy="name a file, a component's folder, or a whole set")
     absolute = path.resolve()
     folders = [absolute, *absolute.parents] if absolute.is_dir() else [*absolute.parents]
-    root = next((each for each in folders if (each / ATTESTATIONS).is_dir() and (each / RELEASE).is_dir()), None)
+    sets = [each for each in folders if (each / ATTESTATIONS).is_dir() and (each / RELEASE).is_dir()]
+    root = sets[0] if sets else None
+    if len(sets) > 1:  # or a set that is put into a component's folder would be verified in its place
+        raise UnsafeSetError(f"{sets[0]} is a signed set within another one, {sets[1]}", remedy="move one out of the other")
     if root is not None:
         inside = "" if root == absolute else absolute.relative_to(root).as_posix()
         return Asked(root, attestations or root / ATTESTATIONS, release or root / RELEASE, inside)

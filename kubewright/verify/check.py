@@ -40,6 +40,10 @@ from kubewright.verify.statement import Subject
 
 #: bytes of lockfile.toml and digests.toml
 _LONGEST_TOML: Final = 16 << 20
+#: bytes of what nobody has vouched for yet when it is hashed: other files of release/, documents beside the bundles
+_LONGEST_DOCUMENT: Final = 64 << 20
+#: an artifact that is larger than was signed is hashed all the same up to here, to say which one it is instead
+_LONGEST_STRANGER: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,14 @@ def verify_set(path: Path, policy: Policy, policy_file: Path, options: Options |
         raise UsageError(f"{path} belongs to no set", remedy="--copy-to copies sets and parts of sets")
     state = policy_file.resolve().parent / policy.state.file
     _refuse_inside(asked, policy_file, state)
+    target = _new_target(options.copy_to)
+    if target is not None and target.resolve().is_relative_to(asked.root):
+        raise UsageError(f"{options.copy_to} lies in what is to be verified", remedy="--copy-to wants a folder elsewhere")
     seen = load_seen(state)
     now = int(options.now())
     check_clock(now, seen)
     try:
-        with new_copy(_new_target(options.copy_to)) as copy, _opened(asked, copy) as found:
+        with new_copy(target) as copy, _opened(asked, copy) as found:
             report = _verify(asked, found, policy, seen, options)
             for folder in (found.artifacts, found.attestations, found.release):
                 folder.recheck()
@@ -102,10 +109,13 @@ def verify_release(path: Path, policy: Policy, policy_file: Path, now: Callable[
 def _verify(asked: Asked, found: _Set, policy: Policy, seen: Seen, options: Options) -> Report:
     signed, ignored = _release(found.release, policy, seen)
     wanted = _loose_place(asked, found, policy) if asked.loose else places_of(found.artifacts, asked.inside)
-    places = [_place(found.attestations, each, policy) for each in wanted]
-    if not places:
+    if not wanted:
         raise ArtifactUnknownError(f"{asked.root}: there is nothing to verify")
-    accepted = [check_place(place, signed, policy) for place in places]
+    places: list[Place] = []
+    accepted: list[Accepted] = []
+    for each in wanted:  # one after the other: the first that is refused ends it, however many there are
+        places.append(_place(found.attestations, each, policy))
+        accepted.append(check_place(places[-1], signed, policy))
     tasks = [task for each in accepted for task in _tasks(found.artifacts, each, asked)]
     measured = _measure(found.artifacts, tasks, options)
     _compare(tasks, measured, signed)
@@ -179,7 +189,7 @@ def _release(folder: Folder, policy: Policy, seen: Seen) -> tuple[Signed, list[s
             contents[path] = folder.read(path, _LONGEST_TOML)
             files[path] = _sha256(contents[path])
         else:
-            files[path] = folder.measure(path).digest
+            files[path] = folder.measure(path, _LONGEST_DOCUMENT).digest
     evidence, ignored = gather(folder, "", bundles, policy)
     found = ReleaseFolder(files, evidence, ignored)
     signed = check_release(found, contents.get(LOCK, b""), contents.get(DIGESTS, b""), policy, seen)
@@ -223,7 +233,7 @@ def _documents(folder: Folder, place: Place) -> Iterator[str]:
                 continue
             statements = place.of_kind(SBOMS.get(name, ""))
             if not statements:
-                folder.measure(path)  # for the copy
+                folder.measure(path, _LONGEST_DOCUMENT)  # for the copy
                 yield folder.name(path)
                 continue
             document = strictjson.loads(folder.read(path, strictjson.STATEMENT.size), name=folder.name(path))
@@ -284,9 +294,10 @@ def _measure(folder: Folder, tasks: Sequence[_Task], options: Options) -> list[M
         options.watch(task.path)
         if folder.is_folder(task.path) != (task.subject.kind == "tree"):
             raise ArtifactChangedError(f"{task.path} is not the {task.subject.kind} that was signed", remedy=_FETCH_AGAIN)
+        most = max(task.subject.size or 0, _LONGEST_STRANGER)
         if task.subject.kind == "tree":
-            return folder.measure_tree(task.path)
-        return folder.measure(task.path, executable=task.subject.kind == "program")
+            return folder.measure_tree(task.path, most)
+        return folder.measure(task.path, most, executable=task.subject.kind == "program")
 
     order = sorted(range(len(tasks)), key=lambda index: -(tasks[index].subject.size or 0))
     with ThreadPoolExecutor(options.workers or len(os.sched_getaffinity(0))) as pool:

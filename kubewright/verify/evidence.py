@@ -21,6 +21,7 @@ from kubewright.verify.errors import (
     PredicateTypeError,
     SignatureError,
     StatementError,
+    UnsafeSetError,
     VerifyError,
 )
 from kubewright.verify.licences import Terms, licences
@@ -33,7 +34,10 @@ SBOM_KINDS: Final = ("cyclonedx", "spdx")
 
 #: bundles that a bad signature is tried on, only to say where it comes from
 _SUSPECTS: Final = 300
+#: bundles of one place: one file may go under many names, and each is read
+_MOST: Final = 500
 
+_AGAIN: Final = "take the set from where it was signed"
 _NAME: Final = re.compile(r"(?P<kind>[a-z0-9-]+)\.(?P<key>[0-9a-f]{16})" + re.escape(SUFFIX))
 _TYPES: Final = {predicate_type: kind for kind, predicate_type in KINDS.items()}
 
@@ -102,6 +106,11 @@ def gather(folder: Documents, place: str, names: Iterable[str], policy: Policy) 
     """Read the bundles ``names`` of the directory ``place`` of ``folder``."""
     evidence: list[Evidence] = []
     ignored: list[Ignored] = []
+    names = list(names)
+    if len(names) > _MOST:
+        raise UnsafeSetError(
+            f"{folder.name(place) or 'release'}: {len(names)} bundles, and {_MOST} are the most", remedy=_AGAIN
+        )
     for name in names:
         item = _read(folder, place, name, policy)
         if isinstance(item, Evidence):

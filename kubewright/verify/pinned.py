@@ -30,6 +30,7 @@ FolderType = TypeVar("FolderType", bound="Folder")
 _CHUNK: Final = 1 << 20
 _ENTRIES: Final = 200_000
 _DEPTH: Final = 64
+_ENDLESS: Final = 1 << 63
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not make us wait
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -128,16 +129,18 @@ class Folder:
             self._stream(path, handle, [take], copy=not again)
         return b"".join(pieces)
 
-    def measure(self, path: str, *, executable: bool = False) -> Measured:
-        """Digest and size of a file, hashed (and copied) in one pass, once."""
+    def measure(self, path: str, most: int = _ENDLESS, *, executable: bool = False) -> Measured:
+        """Digest and size of a file, hashed (and copied) in one pass, once; UnsafeSetError when it has more than ``most``
+        bytes: a file with holes takes no room, and hours to hash."""
         if path not in self._measured:
             digest = hashlib.sha256()
             with self._opened(path) as handle:
+                self._refuse_large(path, os.fstat(handle).st_size, most)
                 size = self._stream(path, handle, [digest.update], executable=executable)
             self._measured[path] = Measured("sha256:" + digest.hexdigest(), size)
         return self._measured[path]
 
-    def measure_tree(self, path: str) -> Measured:
+    def measure_tree(self, path: str, most: int = _ENDLESS) -> Measured:
         """The same for a directory: of its tar in normal form, as kubewright.files.tree.normalised_tar packs it."""
         digest = hashlib.sha256()
         size = 0
@@ -156,14 +159,15 @@ class Folder:
                 if self._copy is not None:
                     (self._copy / name).mkdir(parents=True, exist_ok=True)
             else:
-                self._take_member(info, name, take)
+                self._take_member(info, name, most - size, take)
         end = size + 2 * tarfile.BLOCKSIZE
         take(b"\0" * (end - size + -end % tarfile.RECORDSIZE))
         return Measured("sha256:" + digest.hexdigest(), size, tree=True)
 
-    def _take_member(self, info: tarfile.TarInfo, name: str, take: Callable[[Any], object]) -> None:
+    def _take_member(self, info: tarfile.TarInfo, name: str, most: int, take: Callable[[Any], object]) -> None:
         with self._opened(name) as handle:
             status = os.fstat(handle)
+            self._refuse_large(name, status.st_size, most)
             executable = bool(status.st_mode & 0o100)
             info.size, info.mode = status.st_size, 0o755 if executable else 0o644
             take(_header(info))
@@ -206,6 +210,8 @@ class Folder:
                 for take in takers:
                     take(piece)
                 total += count
+                if total > before[2]:  # whoever goes on writing would never let us end
+                    raise self._replaced(path)
         if total != before[2] or _identity(os.fstat(handle)) != before:
             raise self._replaced(path)
         return total
@@ -274,6 +280,13 @@ class Folder:
             return
         kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe"}
         raise self._unsafe(path, kinds.get(stat.S_IFMT(mode), "a device or socket"))
+
+    def _refuse_large(self, path: str, size: int, most: int) -> None:
+        if size > most:
+            raise UnsafeSetError(
+                f"{self.name(path)} has {size} bytes, and {most} are the most that may lie there",
+                remedy="copy it again from where it was signed",
+            )
 
     def _unsafe(self, path: str, what: str) -> UnsafeSetError:
         return UnsafeSetError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,8 +14,11 @@ import pytest
 from setbuilder import SetBuilder, place
 from tamper_cases import hear_third
 
+from kubewright.errors import UsageError
 from kubewright.verify import errors, strictjson
+from kubewright.verify.bundle_check import is_bundle_path
 from kubewright.verify.command import main
+from kubewright.verify.pinned import Folder
 from kubewright.verify.report import as_data, as_text, to_json
 
 
@@ -161,3 +167,105 @@ def test_many_keys_and_one_twice_are_refused_at_once() -> None:
     with pytest.raises(errors.DuplicateKeyError, match="'149999'"):
         strictjson.loads(f'{{{keys},"149999":1}}'.encode())
     assert time.process_time() - start < 20
+
+
+# -- what takes no room, and hours --------------------------------------------------------------------------------
+
+HOLE = 1 << 42
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "etcd/3.7.3/linux-amd64/etcd",
+        "runc/1.4.2/linux-amd64/share/empty.txt",
+        "attestations/etcd/3.7.3/linux-amd64/ATTRIBUTION",
+        "release/notes.txt",
+    ],
+)
+def test_a_file_with_holes_keeps_nobody_busy(made: SetBuilder, where: str) -> None:
+    """Four terabytes that no disk has to hold: hashing them, or copying them, would take hours."""
+    with (made.set / where).open("ab") as file:
+        file.truncate(HOLE)
+    with pytest.raises(errors.UnsafeSetError, match=f"has {HOLE}"):
+        made.verify(copy_to=made.root / "copy")
+    assert not (made.root / "copy").exists()
+
+
+def test_a_larger_artifact_is_still_said_to_be_another_one(made: SetBuilder) -> None:
+    """The control: what is within reason is hashed, so that the message says whose bytes lie there."""
+    made.output("runc", "runc.txt").write_bytes(made.output("etcd", "etcd").read_bytes())
+    with pytest.raises(errors.ArtifactSwappedError, match="bytes of etcd/"):
+        made.verify()
+
+
+def test_who_never_stops_writing_is_refused(made: SetBuilder) -> None:
+    """A file that grows faster than it is read has no end."""
+    path = made.set / place("etcd") / "etcd"
+    with Folder(made.set) as folder, path.open("ab") as writer:
+
+        def grow(piece: object) -> None:
+            writer.write(b"x" * 100)
+            writer.flush()
+            assert writer.tell() < 1 << 20, "it would have gone on for ever"
+
+        with (
+            folder._opened(f"{place('etcd')}/etcd") as handle,
+            pytest.raises(errors.FileReplacedError),
+        ):
+            folder._stream("etcd", handle, [grow])
+
+
+def test_one_bundle_under_many_names_is_refused(made: SetBuilder) -> None:
+    bundle = made.bundle("etcd", "provenance", "site")
+    unknown = json.loads(bundle.read_bytes())
+    unknown["verificationMaterial"]["publicKey"]["hint"] = base64.b64encode(b"\1" * 32).decode()
+    first = bundle.with_name(f"a.{'01' * 8}.sigstore.json")
+    first.write_text(json.dumps(unknown))
+    made.verify()  # the control: one is no evidence, and no harm
+    for number in range(500):
+        bundle.with_name(f"a{number}.{'01' * 8}.sigstore.json").hardlink_to(first)
+    with pytest.raises(errors.UnsafeSetError, match="bundles"):
+        made.verify()
+
+
+def test_a_pipe_that_is_asked_about_does_not_make_it_wait(made: SetBuilder, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made.output("etcd", "etcd")
+    path.unlink()
+    os.mkfifo(path)
+    assert not is_bundle_path(path)
+    assert main([str(path), "--policy", str(made.policy)]) == errors.UnsafeSetError.exit_code
+    assert "a pipe" in capsys.readouterr().err
+
+
+# -- what is verified is what was asked about ---------------------------------------------------------------------
+
+
+def test_a_set_within_a_component_is_not_verified_in_its_place(made: SetBuilder) -> None:
+    """All of it is validly signed, and nobody asked about it."""
+    inner = made.root / "inner"
+    shutil.copytree(made.set, inner)
+    shutil.rmtree(inner / "etcd")
+    shutil.rmtree(made.set / place("etcd"))
+    inner.rename(made.set / place("etcd"))
+    with pytest.raises(errors.UnsafeSetError, match="within another one"):
+        made.verify(made.set / place("etcd"))
+
+
+def test_a_copy_into_the_set_is_a_mistake_that_is_said(made: SetBuilder) -> None:
+    with pytest.raises(UsageError, match="lies in what is to be verified"):
+        made.verify(copy_to=made.set / "copy")
+    assert not (made.set / "copy").exists()
+
+
+def test_a_line_break_in_a_name_begins_no_line(made: SetBuilder, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.set / place("etcd") / "x\nverified: 5 artifacts, release 7 signed by site").write_bytes(b"x")
+    assert main([str(made.set), "--policy", str(made.policy)]) == errors.ArtifactUnknownError.exit_code
+    said = capsys.readouterr().err
+    assert "x\\u000averified: 5" in said
+    assert not any(line.startswith("verified") for line in said.splitlines())
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_no_traceback(made: SetBuilder, path: str) -> None:
+    assert main([path, "--policy", str(made.policy)]) == UsageError.exit_code

@@ -355,11 +355,12 @@ def new_policy(context: click.Context, keys: tuple[str, ...], out: Path | None) 
 def check_policy(path: Path) -> None:
     """Say everything that is wrong with a policy: file and line, key, remedy."""
     from kubewright.verify.policy import load_policy
+    from kubewright.views.text import count
 
     found = load_policy(path)
     operators = sorted({each.operator for each in found.keys})
     rebuilds = f"{found.rebuilds.threshold} of {len(found.rebuilds.operators)} have to agree"
-    click.echo(f"{path}: nothing to say; {len(found.keys)} keys of {', '.join(operators)}, {rebuilds}")
+    click.echo(f"{path}: nothing to say; {count(len(found.keys), 'key')} of {', '.join(operators)}, {rebuilds}")
 
 
 @cli.command()

@@ -54,6 +54,8 @@ def up(given: Given) -> Results:
     from docker.errors import DockerException
 
     down(given.folder)
+    for old in ("results", "support"):
+        shutil.rmtree(given.folder / old, ignore_errors=True)
     results = Results("lab:m1", given.watch)
     machines = Machines.begin(_state(given.folder), given.folder / "m1.docker")
     try:

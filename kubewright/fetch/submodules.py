@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +63,7 @@ def fetch(
             if depth == _DEEPEST or len(found) == _MOST:
                 raise OriginError(f"{redact(url)} has submodules without end, at {place}", remedy="do not use this origin")
             origin = resolved(parent, _urls(here, parent).get(path, ""), path)
-            with _named(place, parent):
+            with _naming(place, parent):
                 git.fetch_tree(
                     origin,
                     wanted,
@@ -81,18 +82,14 @@ def fetch(
     return tuple(sorted(found, key=lambda each: each.path))
 
 
-class _named:  # noqa: N801 - reads as a verb at its one use
+@contextmanager
+def _naming(place: str, parent: str) -> Iterator[None]:
     """Say of which submodule an error is."""
-
-    def __init__(self, place: str, parent: str) -> None:
-        self._what = f"submodule {place} of {redact(parent)}"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, KubewrightError):
-            raise type(error)(f"{self._what}: {error.message}", remedy=error.remedy, details=error.details) from error
+    try:
+        yield
+    except KubewrightError as error:
+        message = f"submodule {place} of {redact(parent)}: {error.message}"
+        raise type(error)(message, remedy=error.remedy, details=error.details) from error
 
 
 def _urls(tree: Path, parent: str) -> dict[str, str]:

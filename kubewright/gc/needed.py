@@ -84,7 +84,7 @@ def _add_sources(needed: Needed, locked: LockedComponent, strips: set[int]) -> N
         if pin.form == "archive":
             needed.blobs.add(f"sha256:{pin.sha256}")
         if pin.git:
-            needed.repositories.add(repository_name(pin.git))
+            needed.repositories |= {repository_name(url) for url in (pin.git, *(each.git for each in pin.submodules))}
 
 
 def _add_sums(needed: Needed, go_sum: Path) -> None:

@@ -85,6 +85,8 @@ def _confirm(
     try:
         fetched = _fetch(project, recipe, source, known, progress)
     except NetworkError as error:
+        if source.signed_by:
+            raise  # who asks for a signature does not want what nobody could check
         progress.note(f"commit of {source.module} {source.version} not confirmed: {error.message}")
         if known and known.commit and known.h1 == pin.h1:
             return dataclasses.replace(

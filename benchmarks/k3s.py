@@ -1,0 +1,140 @@
+"""A one-line change in the server of k3s' stand-in, until there is a new wrapper: kubewright against the same commands by hand.
+
+    .venv/bin/python benchmarks/k3s.py [--runs 3]
+
+Both have warm caches; by hand means the recipe's commands in a directory of one's own, with the builder's compilers, one compile cache
+for everything, no sandbox, no checks. Alternating; figures are medians. Writes docs/benchmarks-k3s.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks-k3s.md"
+for _folder in ("", "fetch", "sandbox", "e2e"):
+    sys.path.append(str(ROOT / "tests" / _folder))
+
+from standin import VERSION, Standin  # noqa: E402
+from workshop import Workshop, heavy, make_tools  # noqa: E402
+
+from kubewright.building.execution import Execution, make_spec, open_sandbox, plain_setting  # noqa: E402
+from kubewright.building.inputs import ensure_inputs  # noqa: E402
+from kubewright.building.log import Log  # noqa: E402
+from kubewright.building.steps import Layout, commands  # noqa: E402
+from kubewright.building.workspace import lay_out  # noqa: E402
+from kubewright.project import Project  # noqa: E402
+from kubewright.report import Progress  # noqa: E402
+
+SERVER = "cmd/server/main.go"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=3)
+    runs = arguments.parse_args().runs
+    with tempfile.TemporaryDirectory(prefix="kubewright-bench-") as scratch:
+        folder = Path(scratch)
+        standin = Standin(Workshop(folder / "shop", heavy(Project(ROOT)), make_tools(folder)))
+        standin.shop.doit("lock:k3s")
+        standin.shop.doit("build:k3s")
+        hand = Hand(standin, folder / "hand")
+        hand.build()
+        ours, theirs = [], []
+        for number in range(runs):
+            change(standin, number)
+            ours.append(timed(lambda: standin.shop.doit("build:k3s")))
+            theirs.append(timed(lambda: hand.again()))
+    PAGE.write_text(page(ours, theirs), "utf-8")
+    print(PAGE.read_text("utf-8"))
+
+
+def timed(work: object) -> float:
+    started = time.monotonic()
+    work()  # type: ignore[operator]
+    return time.monotonic() - started
+
+
+def change(standin: Standin, number: int) -> None:
+    """One line of the server, as a new release: committed, tagged, locked."""
+    origin = standin.repositories["k3s"]
+    text = (origin.path / SERVER).read_text() + f"\nconst change{number} = {number}\n"
+    version = VERSION.replace("+k3s1", f"+k3s{number + 2}")
+    origin.commit({SERVER: text}, f"v{version}")
+    recipe = standin.shop.root / "recipes/k3s/recipe.toml"
+    lines = [f'version = "{version}"' if line.startswith('version = "1.') else line for line in recipe.read_text().splitlines()]
+    recipe.write_text("\n".join(lines) + "\n")
+    standin.shop.doit("lock:k3s")
+
+
+class Hand:
+    """The recipe's commands run one after another on this machine: what somebody would have in a shell script."""
+
+    def __init__(self, standin: Standin, folder: Path) -> None:
+        self.standin, self.folder = standin, folder
+
+    def build(self) -> None:
+        project = self.standin.shop.project()
+        component = project.component("k3s")
+        inputs = ensure_inputs(project, component, Progress("bench"))
+        from kubewright.building.component import dependency_outputs
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        lay_out(project, component, inputs.trees, inputs.root, dependency_outputs(project, component), self.folder)
+        self.goroot = inputs.goroot
+        self.again()
+
+    def again(self) -> None:
+        project = self.standin.shop.project()
+        component = project.component("k3s")
+        origin = self.standin.repositories["k3s"]
+        shutil.copy(origin.path / SERVER, self.folder / "src/k3s" / SERVER)
+        layout = Layout(str(self.folder), str(project.store.root / "go/mod"), str(self.goroot), str(self.folder.parent / "cache"))
+        for name in (".sha256sums", ".links"):
+            (self.folder / "out/data/bin" / name).unlink(missing_ok=True)
+        (self.folder / "data.tar.zst").unlink(missing_ok=True)
+        for command in commands(component.recipe, component.variables, component.platform, layout):
+            self.run(command, layout)
+
+    def run(self, command: object, layout: Layout) -> None:
+        import hashlib
+
+        argv = list(command.argv)  # type: ignore[attr-defined]
+        for word, path in command.digests.items():  # type: ignore[attr-defined]
+            digest = hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+            argv = [each.replace(word, digest) for each in argv]
+        env = {**command.env, "GOCACHE": layout.cache, "PATH": f"{layout.toolchain}/bin:{os.environ['PATH']}"}  # type: ignore[attr-defined]
+        if env.get("PKG_CONFIG"):
+            env["PKG_CONFIG"] = shutil.which("pkgconf") or "pkg-config"
+        done = subprocess.run(argv, cwd=command.cwd, env=env, capture_output=True)  # type: ignore[attr-defined]
+        if done.returncode:
+            sys.exit(f"{argv}: {done.stderr.decode()[-2000:]}")
+        if command.stdout:  # type: ignore[attr-defined]
+            (self.folder / command.stdout).write_bytes(done.stdout)  # type: ignore[attr-defined]
+        for made, name in command.renames.items():  # type: ignore[attr-defined]
+            target = self.folder / "out" / name
+            target.unlink(missing_ok=True)
+            (self.folder / ".go-out" / made).rename(target)
+
+
+def page(ours: list[float], theirs: list[float]) -> str:
+    mine, hand = statistics.median(ours), statistics.median(theirs)
+    return (
+        "# k3s' stand-in: a one-line change\n\n"
+        "Generated by `benchmarks/k3s.py`. From a changed line of the server to a new wrapper, medians of "
+        f"{len(ours)} alternating runs.\n\n"
+        f"| kubewright | by hand | ratio |\n| --- | --- | --- |\n| {mine:.1f} s | {hand:.1f} s | {mine / hand:.2f} |\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

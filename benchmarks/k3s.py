@@ -2,13 +2,14 @@
 
     .venv/bin/python benchmarks/k3s.py [--runs 3]
 
-Both have warm caches; by hand means the recipe's commands in a directory of one's own, with the builder's compilers, one compile cache
-for everything, no sandbox, no checks. Alternating; figures are medians. Writes docs/benchmarks-k3s.md.
+Both have warm caches. By hand: the recipe's commands in a directory of one's own, with this machine's C compiler, one compile
+cache for everything, no sandbox and no checks. Alternating; figures are medians. Writes docs/benchmarks-k3s.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import statistics
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,10 +28,9 @@ for _folder in ("", "fetch", "sandbox", "e2e"):
 from standin import VERSION, Standin  # noqa: E402
 from workshop import Workshop, heavy, make_tools  # noqa: E402
 
-from kubewright.building.execution import Execution, make_spec, open_sandbox, plain_setting  # noqa: E402
+from kubewright.building.component import dependency_outputs  # noqa: E402
 from kubewright.building.inputs import ensure_inputs  # noqa: E402
-from kubewright.building.log import Log  # noqa: E402
-from kubewright.building.steps import Layout, commands  # noqa: E402
+from kubewright.building.steps import Command, Layout, commands  # noqa: E402
 from kubewright.building.workspace import lay_out  # noqa: E402
 from kubewright.project import Project  # noqa: E402
 from kubewright.report import Progress  # noqa: E402
@@ -52,14 +53,14 @@ def main() -> None:
         for number in range(runs):
             change(standin, number)
             ours.append(timed(lambda: standin.shop.doit("build:k3s")))
-            theirs.append(timed(lambda: hand.again()))
+            theirs.append(timed(hand.again))
     PAGE.write_text(page(ours, theirs), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 
-def timed(work: object) -> float:
+def timed(work: Callable[[], object]) -> float:
     started = time.monotonic()
-    work()  # type: ignore[operator]
+    work()
     return time.monotonic() - started
 
 
@@ -85,8 +86,6 @@ class Hand:
         project = self.standin.shop.project()
         component = project.component("k3s")
         inputs = ensure_inputs(project, component, Progress("bench"))
-        from kubewright.building.component import dependency_outputs
-
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         lay_out(project, component, inputs.trees, inputs.root, dependency_outputs(project, component), self.folder)
@@ -98,29 +97,29 @@ class Hand:
         component = project.component("k3s")
         origin = self.standin.repositories["k3s"]
         shutil.copy(origin.path / SERVER, self.folder / "src/k3s" / SERVER)
-        layout = Layout(str(self.folder), str(project.store.root / "go/mod"), str(self.goroot), str(self.folder.parent / "cache"))
+        layout = Layout(
+            str(self.folder), str(project.store.root / "go/mod"), str(self.goroot), str(self.folder.parent / "cache")
+        )
         for name in (".sha256sums", ".links"):
             (self.folder / "out/data/bin" / name).unlink(missing_ok=True)
         (self.folder / "data.tar.zst").unlink(missing_ok=True)
         for command in commands(component.recipe, component.variables, component.platform, layout):
             self.run(command, layout)
 
-    def run(self, command: object, layout: Layout) -> None:
-        import hashlib
-
-        argv = list(command.argv)  # type: ignore[attr-defined]
-        for word, path in command.digests.items():  # type: ignore[attr-defined]
+    def run(self, command: Command, layout: Layout) -> None:
+        argv = list(command.argv)
+        for word, path in command.digests.items():
             digest = hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
             argv = [each.replace(word, digest) for each in argv]
-        env = {**command.env, "GOCACHE": layout.cache, "PATH": f"{layout.toolchain}/bin:{os.environ['PATH']}"}  # type: ignore[attr-defined]
+        env = {**command.env, "GOCACHE": layout.cache, "PATH": f"{layout.toolchain}/bin:{os.environ['PATH']}"}
         if env.get("PKG_CONFIG"):
             env["PKG_CONFIG"] = shutil.which("pkgconf") or "pkg-config"
-        done = subprocess.run(argv, cwd=command.cwd, env=env, capture_output=True)  # type: ignore[attr-defined]
+        done = subprocess.run(argv, cwd=command.cwd, env=env, capture_output=True)
         if done.returncode:
             sys.exit(f"{argv}: {done.stderr.decode()[-2000:]}")
-        if command.stdout:  # type: ignore[attr-defined]
-            (self.folder / command.stdout).write_bytes(done.stdout)  # type: ignore[attr-defined]
-        for made, name in command.renames.items():  # type: ignore[attr-defined]
+        if command.stdout:
+            (self.folder / command.stdout).write_bytes(done.stdout)
+        for made, name in command.renames.items():
             target = self.folder / "out" / name
             target.unlink(missing_ok=True)
             (self.folder / ".go-out" / made).rename(target)

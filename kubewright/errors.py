@@ -89,7 +89,7 @@ class LockOutdatedError(KubewrightError):
     title = "the recipe is newer than its lock"
 
 
-class NotLockedError(LockOutdatedError):
+class NeverLockedError(LockOutdatedError):
     """A component that is not in the lock: its recipe is there, and has not been run on the real source yet."""
 
     exit_code = 14

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubewright import keys
-from kubewright.errors import CycleError, LockOutdatedError, NotLockedError, RecipeError, UsageError
+from kubewright.errors import CycleError, LockOutdatedError, NeverLockedError, RecipeError, UsageError
 from kubewright.model.builder import Builder, load_builders
 from kubewright.model.digestsfile import Digests, load_digests
 from kubewright.model.lockcheck import check_builder, check_component, project_files
@@ -211,12 +211,12 @@ class Project:
         default = self.settings.platform
         return Component(recipe, locked, builder, locked_builder, platform, dependencies, variables, key, default)
 
-    def _not_locked(self, recipe: Recipe) -> NotLockedError:
+    def _not_locked(self, recipe: Recipe) -> NeverLockedError:
         main = recipe.sources[0]
         origin = main.git or main.module or main.url
         page = f"docs/{recipe.name}.md"
         told = f"; {page} says what then" if (self.root / page).is_file() else ""
-        return NotLockedError(
+        return NeverLockedError(
             f"component {recipe.name} is not in lockfile.toml: its recipe has not been run on the real source yet",
             remedy=f"./doit lock:{recipe.name}, where {origin} or a mirror of it can be reached{told}",
         )
@@ -224,7 +224,7 @@ class Project:
     def as_if_locked(self, name: str, platform: str | None = None) -> Component:
         """A component that has no lock, for showing what would be done: no key, no pins, variables of the lock in braces.
 
-        Raises what ``component`` raises but for NotLockedError.
+        Raises what ``component`` raises but for NeverLockedError.
         """
         recipe, wanted = self.recipe(name), platform or self.settings.platform
         pins = tuple(
@@ -249,7 +249,7 @@ class Project:
     def _key_or_none(self, name: str, platform: str) -> str:
         try:
             return self.component(name, platform).key
-        except NotLockedError:
+        except NeverLockedError:
             return ""
 
     def _wanted_recipe(self, name: str, wanted_by: tuple[str, ...]) -> Recipe:

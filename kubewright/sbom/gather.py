@@ -9,7 +9,7 @@ from kubewright.errors import BuildError
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord
 from kubewright.report import Progress
-from kubewright.sbom import ingredients
+from kubewright.sbom import ingredients, linked
 from kubewright.sbom.facts import Facts, OutputFacts, Unused
 from kubewright.sbom.gobinary import LinkedModule
 from kubewright.sbom.ingredients import Ingredients
@@ -65,10 +65,15 @@ def outputs_of(
             kind=output.kind,
             sha256=output.sha256.removeprefix("sha256:"),
             size=output.size,
-            contains=tuple(sorted(_refs(component, record, held, pins))),
+            contains=tuple(sorted(_refs(component, record, held, pins) | _laid(component, output.path))),
             complete=not held.others and all(program.go and not program.go.cgo for program in held.programs),
             details=tuple(dict.fromkeys(details)),
         )
+
+
+def _laid(component: Component, output: str) -> set[str]:
+    packages = linked.laid_packages(component.recipe, output).values()
+    return {ingredients.package_ref(name) for names in packages for name in names}
 
 
 def _refs(component: Component, record: BuildRecord, held: Contents, pins: Mapping[LinkedModule, Pinned]) -> set[str]:

@@ -155,6 +155,7 @@ class Ingredients:
 
     def _packages(self) -> Iterator[Ingredient]:
         linked = {each.package for held in self._found.values() for program in held.programs for each in program.archives}
+        linked |= {name for each in self._component.recipe.packages for name in each.files}
         if not linked:
             return
         store, locked = self._project.store, self._component.locked_builder

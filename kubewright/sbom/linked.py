@@ -7,14 +7,16 @@ static libraries are found by their code (``archives``). Results are kept in the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from kubewright.building.inputs import ensure_root, ensure_toolchain, root_name
 from kubewright.building.outputs import restore
 from kubewright.model.decode import decode
+from kubewright.model.recipe import Recipe
 from kubewright.model.schema import Problem
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedOutput
@@ -74,6 +76,8 @@ def _contents(project: Project, component: Component, output: RecordedOutput, pr
         target = scratch / Path(output.path).name
         restore(project.store, output, target)
         files = sorted(path for path in target.rglob("*") if path.is_file()) if target.is_dir() else [target]
+        laid = tuple(target / place for place in laid_packages(component.recipe, output.path))
+        files = [path for path in files if not any(path.is_relative_to(place) for place in laid)]
         programs = tuple(_programs(project, component, files, target, progress))
     found = Contents(programs, len(files) - len(programs))
     project.store.put_json(_CACHE, name, _plain(dataclasses.asdict(found)))
@@ -94,12 +98,13 @@ def _decoded(data: object) -> Contents | None:
 
 
 def _programs(project: Project, component: Component, files: list[Path], output: Path, progress: Progress) -> Iterator[Program]:
+    libraries = cache(lambda: _libraries(project, component, progress))  # once for all programs: it hashes the root
     for path in files:
         elf = None if path.is_symlink() else Elf.open(path)
         if elf is not None:
             inside = "" if path == output else path.relative_to(output).as_posix()
             go = _go(project, component, path, elf, progress)
-            static = _archives(project, component, elf, progress) if go is None or go.cgo else ()
+            static = archives.find(elf, *libraries()) if (go is None or go.cgo) and component.locked_builder.packages else ()
             yield Program(inside, static, elf.needed(), go)
 
 
@@ -115,8 +120,17 @@ def _go(project: Project, component: Component, path: Path, elf: Elf, progress: 
     return gobinary.read(path, elf, goroot)
 
 
-def _archives(project: Project, component: Component, elf: Elf, progress: Progress) -> tuple[archives.Found, ...]:
+def _libraries(project: Project, component: Component, progress: Progress) -> tuple[Path, Mapping[str, str]]:
     root = ensure_root(project, component.recipe.builder, component.locked_builder, progress)
-    if root is None:
-        return ()
-    return archives.find(elf, root, static_libraries(project, component, progress))
+    assert root is not None  # asked for where the builder has packages
+    return root, static_libraries(project, component, progress)
+
+
+def laid_packages(recipe: Recipe, output: str) -> dict[str, tuple[str, ...]]:
+    """Folder of the output -> the Debian packages whose files the recipe lays there: what is in it is theirs as it is."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in recipe.packages:
+        if each.to == f"out/{output}" or each.to.startswith(f"out/{output}/"):
+            place = each.to.removeprefix(f"out/{output}").lstrip("/") or "."
+            found[place] = (*found.get(place, ()), *each.files)
+    return found

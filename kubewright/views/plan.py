@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubewright.building import steps
-from kubewright.errors import NotLockedError
+from kubewright.errors import NeverLockedError
 from kubewright.model.lockfile import LockedSource
 from kubewright.model.settings import host_platform
 from kubewright.model.template import expand
@@ -82,7 +82,7 @@ def make_plans(project: Project, names: Iterable[str], platform: str | None) -> 
     for name in names:
         try:
             components = project.in_order([name], platform)
-        except NotLockedError:
+        except NeverLockedError:
             recipe = project.recipe(name)
             above = [each.component for each in recipe.inputs]
             found |= {plan.component: plan for plan in make_plans(project, above, platform)}

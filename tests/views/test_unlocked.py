@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from project_builder import ProjectBuilder
 
-from kubewright.errors import NotLockedError
+from kubewright.errors import NeverLockedError
 from kubewright.project import Project
 from kubewright.views.plan import as_text, make_plan, make_plans
 from kubewright.views.status import NEVER, readme_table, rows
@@ -28,7 +28,7 @@ def made(tmp_path: Path) -> ProjectBuilder:
 
 
 def test_the_error_names_the_origin_and_the_command(made: ProjectBuilder) -> None:
-    with pytest.raises(NotLockedError) as caught:
+    with pytest.raises(NeverLockedError) as caught:
         made.project().component("containerd")
     assert "has not been run on the real source yet" in caught.value.message
     assert caught.value.remedy.startswith("./doit lock:containerd, where ")

@@ -49,12 +49,16 @@ _PORTS: Final = {
     "kubernetes": {"control-plane": (2379, 2380, 6443, 10250, 10256, 10257, 10259), "worker": (10250, 10256)},
     "k3s": {"control-plane": (6443, 10250), "worker": (10250,)},
 }
+#: a containerd or kubelet that is there already is somebody's: ours would take over its data, and uninstalling would remove it
 _LEFT_OVERS: Final = {
     "kubernetes": (
         "/etc/kubernetes/manifests",
         "/etc/kubernetes/kubelet.conf",
+        "/usr/lib/systemd/system/containerd.service",
+        "/usr/lib/systemd/system/kubelet.service",
+        "/var/lib/containerd",
         "/var/lib/etcd",
-        "/var/lib/kubelet/config.yaml",
+        "/var/lib/kubelet",
     ),
     "k3s": ("/etc/rancher/k3s", "/var/lib/rancher/k3s/server"),
 }
@@ -146,8 +150,8 @@ def _left_overs(seen: Examined) -> Iterator[Finding]:
     for path in _LEFT_OVERS[seen.plan.stack]:
         found = seen.host.path(path)
         if found.is_file() or (found.is_dir() and any(found.iterdir())):
-            remedy = "kubeadm reset (or k3s' uninstall script) of the older install, then remove what it leaves"
-            yield Finding("refuse", "left-overs", f"{path} is of an older install", remedy)
+            remedy = "kubeadm reset, or remove the package that it is of; then remove what is left"
+            yield Finding("refuse", "left-overs", f"{path} is of another install", remedy)
     for link in seen.plan.links:
         found = seen.host.path(link.path)
         if found.exists() and not found.is_symlink():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,6 +152,16 @@ class Machines:
         """Run a program on a node, as root."""
         ended = self._client.containers.get(self.state.nodes[node]).exec_run(list(argv))
         return Said(ended.exit_code, ended.output.decode("utf-8", "replace"))
+
+    def write(self, node: str, path: str, data: bytes, mode: int) -> None:
+        """Write a file on a node; what is in it is in no argument of a program."""
+        folder, _, name = path.rpartition("/")
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), mode
+            archive.addfile(member, io.BytesIO(data))
+        self._client.api.put_archive(self.state.nodes[node], folder or "/", stream.getvalue())
 
     def wait_for_boot(self, node: str, timeout: float = 90) -> None:
         """Until systemd has started everything. Raises LabError."""

@@ -113,8 +113,7 @@ def _build(given: Given, machines: Machines, results: Results) -> checks.Lab:
         # carried as a person would: through memory, into a file that only root reads
         material = machines.run(leader, ["cat", "/root/join.json"]).output
         for name in workers:
-            script = 'umask 077; printf %s "$1" > /root/join.json'
-            machines.run(name, ["sh", "-c", script, "sh", material])
+            machines.write(name, "/root/join.json", material.encode(), 0o600)
     with ThreadPoolExecutor(len(workers)) as pool:
         for each in [pool.submit(_install, machines, results, name, ["--join", "/root/join.json"]) for name in workers]:
             each.result()

@@ -218,7 +218,12 @@ LACKS: dict[str, tuple[Callable[[Host], object], str]] = {
     "kernel": (lambda host: host.path("/sys/module/vxlan").rmdir(), "the kernel has no vxlan"),
     "systemd": (lambda host: host.path("/run/systemd/system").rmdir(), "systemd does not run"),
     "program": (lambda host: host.path("/usr/bin/ip").unlink(), "ip is not there"),
-    "left-overs": (lambda host: leave(host, "/var/lib/etcd/member"), "/var/lib/etcd is of an older install"),
+    "left-overs": (lambda host: leave(host, "/var/lib/etcd/member"), "/var/lib/etcd is of another install"),
+    "containerd": (lambda host: leave(host, "/var/lib/containerd/x"), "/var/lib/containerd is of another install"),
+    "package": (
+        lambda host: leave(host, "/usr/lib/systemd/system/containerd.service"),
+        "containerd.service is of another install",
+    ),
     "network": (lambda host: leave(host, "/etc/cni/net.d/10-other.conflist"), "another pod network's"),
     "command": (lambda host: leave(host, "/usr/local/bin/kubectl"), "/usr/local/bin/kubectl is there already"),
     "memory": (lambda host: host.path("/proc/meminfo").write_text("MemTotal: 500000 kB\n"), "488 MiB of memory"),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kubewright.errors import KubewrightError, MirrorIndexError, MirrorLacksError, UsageError
@@ -59,7 +60,8 @@ def check_mirror(root: Path, progress: Progress, policy: Path | None = None, now
         index = parse(data, str(root / INDEX))
         _check_names(folder, index, root)
         _check_files(folder, index, progress)
-        counts = [_check_release(root, index, release, progress) for release in index.releases]
+        hashes = cache(_h1)  # releases share most of their modules
+        counts = [_check_release(root, index, release, hashes, progress) for release in index.releases]
         by = check_signed(root, folder, index, data, load_policy(policy), policy, now) if policy else ()
         folder.recheck()
     sizes = sum(file.size for file in index.files.values())
@@ -115,7 +117,9 @@ def _refuse(problems: list[str], remedy: str, kind: type[KubewrightError] = Mirr
 # -- what the lock names ------------------------------------------------------------------------------------------
 
 
-def _check_release(root: Path, index: Index, release: MirroredRelease, progress: Progress) -> tuple[int, int]:
+def _check_release(
+    root: Path, index: Index, release: MirroredRelease, hashes: Callable[[Path], str], progress: Progress
+) -> tuple[int, int]:
     """Compare with the pins of one release's lock; gives how many modules and packages it has."""
     progress.stage(release.folder)
     with tempfile.TemporaryDirectory(prefix="kubewright-mirror-") as scratch:
@@ -127,7 +131,7 @@ def _check_release(root: Path, index: Index, release: MirroredRelease, progress:
         needs = find_needs(project, project.stacks[release.stack])
         _refuse([path for path, _ in needs.files() if path not in release.files], _add(release), MirrorLacksError)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            tests = [*_pins(root, index, needs), *_wheels(index, release, checkout)]
+            tests = [*_pins(root, index, needs, hashes), *_wheels(index, release, checkout)]
             progress.update(f"comparing {len(tests)} pins")
             _refuse([problem for problem in pool.map(lambda test: test(), tests) if problem], _AGAIN)
         for number, (folder, pins) in enumerate(needs.repositories().items()):
@@ -176,21 +180,25 @@ def _check_lock(root: Path, release: MirroredRelease, checkout: Path) -> None:
     _refuse(problems, _AGAIN)
 
 
-def _pins(root: Path, index: Index, needs: Needs) -> Iterator[Callable[[], str]]:
+def _pins(root: Path, index: Index, needs: Needs, hashes: Callable[[Path], str]) -> Iterator[Callable[[], str]]:
     """One test for each pin: what is wrong, or nothing. The bytes are those of the index; that was compared before."""
     for (path, version), h1 in needs.zips.items():
-        yield _h1_test(root / module_file(path, version, "zip"), h1, module_file(path, version, "zip"))
+        yield _h1_test(hashes, root, module_file(path, version, "zip"), h1)
     for (path, version), h1 in needs.mods.items():
-        yield _h1_test(root / module_file(path, version, "mod"), h1, module_file(path, version, "mod"))
+        yield _h1_test(hashes, root, module_file(path, version, "mod"), h1)
     pinned = {package_file(each.path): each.sha256 for each in needs.all_packages()}
     pinned |= {path: pin.sha256 for path, pin in needs.archives.items()}
     for path, sha256 in pinned.items():
         yield _sha256_test(index.files[path], sha256, path)
 
 
-def _h1_test(file: Path, h1: str, name: str) -> Callable[[], str]:
+def _h1(file: Path) -> str:
+    return zip_h1(file) if file.suffix == ".zip" else dirhash_gomod(file.read_bytes())
+
+
+def _h1_test(hashes: Callable[[Path], str], root: Path, name: str, h1: str) -> Callable[[], str]:
     def test() -> str:
-        found = zip_h1(file) if file.suffix == ".zip" else dirhash_gomod(file.read_bytes())
+        found = hashes(root / name)
         return "" if found == h1 else f"{name} has {found}, its pin is {h1}"
 
     return test

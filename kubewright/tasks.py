@@ -255,9 +255,12 @@ def _sbom(project: Project, report: Progress, name: str, platform: str) -> None:
 
 def _sign(project: Project, report: Progress, name: str, platform: str) -> None:
     from kubewright.trust.publish import sign_component
+    from kubewright.trust.publish_images import sign_images
     from kubewright.trust.unlock import signing_key
 
-    _say_signed(project, report, sign_component(project, project.component(name, platform), signing_key(project.settings)))
+    component, key = project.component(name, platform), signing_key(project.settings)
+    one, other = sign_component(project, component, key), sign_images(project, component, key, report)
+    _say_signed(project, report, type(one)((*one.written, *other.written), (*one.same, *other.same)))
 
 
 def _sign_release(project: Project, report: Progress) -> None:
@@ -298,9 +301,12 @@ def _say_signed(project: Project, report: Progress, signed: Signed) -> None:
 
 def _attest(project: Project, report: Progress, name: str, platform: str) -> None:
     from kubewright.trust.publish import attest
+    from kubewright.trust.publish_images import attest_images
     from kubewright.trust.unlock import signing_key
 
-    attest(project, project.component(name, platform), signing_key(project.settings), report)
+    component, key = project.component(name, platform), signing_key(project.settings)
+    attest(project, component, key, report)
+    attest_images(project, component, key, report)
 
 
 def _fetch(project: Project, report: Progress, name: str, platform: str) -> None:

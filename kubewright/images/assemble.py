@@ -136,7 +136,7 @@ def _layers(
 
 
 def _pinned(package: LockedPackage) -> dict[str, str]:
-    return {f"{package.name}_{package.version}_{package.architecture}": f"sha256:{package.sha256}"}
+    return {package.label: f"sha256:{package.sha256}"}
 
 
 def _deb(project: Project, package: LockedPackage, scratch: Path) -> Path:

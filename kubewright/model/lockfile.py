@@ -126,6 +126,11 @@ class LockedPackage:
     sha256: Annotated[Sha256, Doc("Of the .deb.")]
     size: Annotated[int, Doc("Bytes of the .deb."), AtLeast(0)]
 
+    @property
+    def label(self) -> str:
+        """NAME_VERSION_ARCHITECTURE."""
+        return f"{self.name}_{self.version}_{self.architecture}"
+
 
 @dataclass(frozen=True, slots=True)
 class LockedBuilder:

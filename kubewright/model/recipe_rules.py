@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from kubewright.model.image_model import problems_of_image
 from kubewright.model.recipe_model import TAG, GoStep, Recipe, Source, Step, has_main_module
 from kubewright.model.schema import KeyPath, Problem
 from kubewright.model.template import EARLY_WITH_ARGUMENT, recipe_context, variables
 
+#: folders of artifacts/ that hold other things than a component's outputs
+RESERVED: Final = ("attestations", "bundles", "images", "mirror", "release")
+
 
 def problems_of(recipe: Recipe, folder: str) -> Iterator[Problem]:
     """Every rule that ``recipe`` breaks; ``folder`` is the name of the folder that holds it."""
+    if recipe.name in RESERVED:
+        yield Problem(("name",), f"{recipe.name!r} is the name of another folder of artifacts/", "choose another name")
     if recipe.name != folder:
         yield Problem(("name",), f"{recipe.name!r} is not the folder's name {folder!r}", "rename one of the two")
     yield from _sources(recipe)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kubewright.canonical import canonical_digest
-from kubewright.sbom import purl
 from kubewright.sbom.facts import Facts, Ingredient, OutputFacts
 from kubewright.sbom.licences import Licence
 
@@ -42,16 +41,18 @@ def document(facts: Facts) -> Json:
 
 def _subject(facts: Facts) -> Json:
     found: Json = {
-        "type": "application",
+        "type": "container" if facts.kind == "image" else "application",
         "bom-ref": facts.ref,
         "name": facts.name,
         "version": facts.version,
         "description": facts.summary,
-        "purl": purl.generic(facts.name, facts.version),
+        "purl": facts.purl,
         "licenses": _licences(Licence(facts.licence, ())),
         "components": [_output(output) for output in facts.outputs],
         "properties": _properties([("platform", facts.platform), ("key", facts.key)]),
     }
+    if facts.sha256:
+        found["hashes"] = [{"alg": "SHA-256", "content": facts.sha256}]
     if facts.homepage:
         found["externalReferences"] = [{"type": "website", "url": facts.homepage}]
     return found

@@ -1,4 +1,4 @@
-"""The facts of one component's bill of materials, of which CycloneDX, SPDX and ATTRIBUTION are three spellings.
+"""The facts of one component's or image's bill of materials, of which CycloneDX, SPDX and ATTRIBUTION are three spellings.
 
 Nothing in here depends on who built it, where or when: two builders with the same outputs make the same documents.
 """
@@ -47,7 +47,10 @@ class Ingredient:
 
 @dataclass(frozen=True, slots=True)
 class OutputFacts:
-    """One output: ``contains`` are refs of ingredients. ``complete``: what is linked is known to the last module or library."""
+    """One output, or one layer of an image: ``contains`` are refs of ingredients.
+
+    ``complete``: what is linked is known to the last module or library.
+    """
 
     path: str
     kind: str
@@ -59,7 +62,7 @@ class OutputFacts:
 
     @property
     def ref(self) -> str:
-        return f"output:{self.path}"
+        return f"{'layer' if self.kind == 'layer' else 'output'}:{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,19 @@ class Facts:
     key: str
     source_date: int
     tool: str
+    purl: str
     outputs: tuple[OutputFacts, ...]
     ingredients: tuple[Ingredient, ...]
     unused: tuple[Unused, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of a licence file -> its text."""
+    kind: Literal["component", "image"] = "component"
+    sha256: str = ""
+    """Of an image: its manifest's, hexadecimal."""
 
     @property
     def ref(self) -> str:
-        return f"component:{self.name}@{self.version}?platform={self.platform}"
+        return f"{self.kind}:{self.name}@{self.version}?platform={self.platform}"
 
     @property
     def created(self) -> str:

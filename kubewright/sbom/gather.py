@@ -9,7 +9,7 @@ from kubewright.errors import BuildError
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord
 from kubewright.report import Progress
-from kubewright.sbom import ingredients, linked
+from kubewright.sbom import ingredients, linked, purl
 from kubewright.sbom.facts import Facts, OutputFacts, Unused
 from kubewright.sbom.gobinary import LinkedModule
 from kubewright.sbom.ingredients import Ingredients
@@ -39,6 +39,7 @@ def gather(project: Project, component: Component, record: BuildRecord, progress
         key=record.key,
         source_date=record.sources[0].source_date,
         tool=__version__,
+        purl=purl.generic(component.name, record.version),
         outputs=tuple(outputs_of(component, record, found, pins)),
         ingredients=tuple(known[ref] for ref in sorted(known)),
         unused=tuple(Unused(e.path, e.version, e.h1) for e in unused(project.root, component, record, pins.values())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from kubewright.building.inputs import Inputs, ensure_inputs, ensure_root, root_
 from kubewright.errors import StoreCorruptError
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, Module, module_cache, toolchain_version
 from kubewright.files.digest import sha256_bytes
+from kubewright.model.lockfile import LockedBuilder, LockedPackage
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedSource
 from kubewright.report import Progress
@@ -156,36 +157,12 @@ class Ingredients:
     def _packages(self) -> Iterator[Ingredient]:
         linked = {each.package for held in self._found.values() for program in held.programs for each in program.archives}
         linked |= {name for each in self._component.recipe.packages for name in each.files}
-        if not linked:
-            return
-        store, locked = self._project.store, self._component.locked_builder
-        root = store.tree(root_name(locked))
-        if not root.is_dir():
-            ensure_root(self._project, self._component.recipe.builder, locked, self._progress)
-        for package in locked.packages:
-            if package.name in linked:
-                licence = licences.of_package(root, package.name)
-                self._keep_texts(root, licence)
-                licence = self._with_common_texts(licence)
-                yield Ingredient(
-                    ref=package_ref(package.name),
-                    kind="package",
-                    name=package.name,
-                    version=package.version,
-                    purl=purl.deb(package.name, package.version, package.architecture, locked.suite),
-                    licence=licence,
-                    sha256=package.sha256,
-                )
-
-    def _with_common_texts(self, licence: Licence) -> Licence:
-        """And the texts that a copyright file only points to."""
-        common = commonlicences.ensure(self._project, self._progress)
-        if common is None:
-            return licence
-        texts = "\n".join(self.texts[file.sha256] for file in licence.files)
-        files = tuple(commonlicences.pointed_to(texts, common))
-        self._keep_texts(common, Licence("", files))
-        return replace(licence, files=(*licence.files, *files))
+        locked = self._component.locked_builder
+        packages = PackageLicences(self._project, self._progress)
+        yield from packages.of(
+            self._component.recipe.builder, locked, [each for each in locked.packages if each.name in linked]
+        )
+        self.texts.update(packages.texts)
 
     def _component_output(self, name: str) -> Ingredient:
         """Another component whose outputs are laid into the build: it has a bill of materials of its own."""
@@ -221,9 +198,51 @@ class Ingredients:
             self._progress.stage("licences")
 
     def _keep_texts(self, root: Path, licence: Licence) -> None:
-        for file in licence.files:
-            if file.sha256 not in self.texts:
-                self.texts[file.sha256] = _text(root, file)
+        _keep(self.texts, root, licence)
+
+
+class PackageLicences:
+    """Debian packages as ingredients, with what their copyright files say. ``texts``: SHA-256 -> text of those files."""
+
+    def __init__(self, project: Project, progress: Progress) -> None:
+        self._project, self._progress = project, progress
+        self.texts: dict[str, str] = {}
+
+    def of(self, name: str, locked: LockedBuilder, packages: Sequence[LockedPackage]) -> Iterator[Ingredient]:
+        """Some of the packages that the builder ``name`` locks. They are unpacked where they are not."""
+        if not packages:
+            return
+        root = self._project.store.tree(root_name(locked))
+        if not root.is_dir():
+            ensure_root(self._project, name, locked, self._progress)
+        for package in packages:
+            licence = licences.of_package(root, package.name)
+            _keep(self.texts, root, licence)
+            yield Ingredient(
+                ref=package_ref(package.name),
+                kind="package",
+                name=package.name,
+                version=package.version,
+                purl=purl.deb(package.name, package.version, package.architecture, locked.suite),
+                licence=self._with_common_texts(licence),
+                sha256=package.sha256,
+            )
+
+    def _with_common_texts(self, licence: Licence) -> Licence:
+        """And the texts that a copyright file only points to."""
+        common = commonlicences.ensure(self._project, self._progress)
+        if common is None:
+            return licence
+        texts = "\n".join(self.texts[file.sha256] for file in licence.files)
+        files = tuple(commonlicences.pointed_to(texts, common))
+        _keep(self.texts, common, Licence("", files))
+        return replace(licence, files=(*licence.files, *files))
+
+
+def _keep(texts: dict[str, str], root: Path, licence: Licence) -> None:
+    for file in licence.files:
+        if file.sha256 not in texts:
+            texts[file.sha256] = _text(root, file)
 
 
 def _text(root: Path, file: LicenceFile) -> str:

@@ -17,6 +17,13 @@ def deb(name: str, version: str, architecture: str, suite: str) -> str:
     return f"pkg:deb/debian/{_encoded(name.lower())}@{_encoded(version)}{_qualifiers({'arch': architecture, 'distro': suite})}"
 
 
+def oci(name: str, digest: str, reference: str) -> str:
+    """``pkg:oci/NAME@sha256:HEX?repository_url=...&tag=...``; the type wants the last part of the repository as the name."""
+    repository, _, tag = reference.rpartition(":")
+    last = repository.rpartition("/")[2] or name
+    return f"pkg:oci/{_encoded(last.lower())}@{_encoded(digest)}{_qualifiers({'repository_url': repository, 'tag': tag})}"
+
+
 def generic(name: str, version: str, qualifiers: Mapping[str, str] | None = None) -> str:
     """``pkg:generic/NAME@VERSION?...`` for what no package manager knows."""
     return f"pkg:generic/{_encoded(name)}@{_encoded(version)}{_qualifiers(qualifiers or {})}"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kubewright.canonical import canonical_digest
-from kubewright.sbom import purl
 from kubewright.sbom.cyclonedx import ingredient_details
 from kubewright.sbom.facts import Facts, Ingredient, OutputFacts
 from kubewright.sbom.licences import Licence
@@ -68,8 +67,10 @@ def _package(ref: str, name: str, version: str, concluded: str, declared: str, d
 def _subject(facts: Facts) -> Json:
     details = [("platform", facts.platform), ("key", facts.key)]
     found = _package(facts.ref, facts.name, facts.version, "", facts.licence, details)
-    found |= {"summary": facts.summary, "primaryPackagePurpose": "APPLICATION"}
-    found |= _purl(purl.generic(facts.name, facts.version))
+    found |= {"summary": facts.summary, "primaryPackagePurpose": "CONTAINER" if facts.kind == "image" else "APPLICATION"}
+    found |= _purl(facts.purl)
+    if facts.sha256:
+        found["checksums"] = [{"algorithm": "SHA256", "checksumValue": facts.sha256}]
     return {**found, "homepage": facts.homepage} if facts.homepage else found
 
 

@@ -9,6 +9,7 @@ from kubewright.project import Component, Project
 from kubewright.record import BuildRecord
 from kubewright.report import Progress
 from kubewright.sbom import attribution, cyclonedx, spdx
+from kubewright.sbom.facts import Facts
 from kubewright.sbom.gather import gather
 
 
@@ -18,7 +19,11 @@ def make(project: Project, component: Component, record: BuildRecord, progress: 
     Raises NotLockedError (something is linked that the lock does not have), UnreadableBinaryError, and the errors of inputs,
     which are brought in where their licences are not known yet.
     """
-    facts = gather(project, component, record, progress or Progress(f"sbom:{component.name}"))
+    return documents(gather(project, component, record, progress or Progress(f"sbom:{component.name}")))
+
+
+def documents(facts: Facts) -> dict[str, bytes]:
+    """File name -> bytes of facts at hand."""
     return {
         "sbom.cdx.json": _json(cyclonedx.document(facts)),
         "sbom.spdx.json": _json(spdx.document(facts)),

@@ -92,17 +92,17 @@ def _step(step: RecordedStep) -> Json:
 
 def _dependencies(project: Project, component: Component, record: BuildRecord) -> list[Json]:
     found = [
-        *_sources(record),
+        *sources_of(record),
         *_modules(record),
         *_files(component, record),
         *_builder(component, record),
         *_inputs(project, component, record),
-        _recipe(project, component),
+        recipe_of(project, component),
     ]
     return sorted(found, key=lambda each: (each["annotations"]["kubewright_kind"], each["name"]))
 
 
-def _descriptor(kind: str, name: str, digest: Mapping[str, str], uri: str = "", **annotations: object) -> Json:
+def descriptor(kind: str, name: str, digest: Mapping[str, str], uri: str = "", **annotations: object) -> Json:
     """An in-toto ResourceDescriptor; annotations that are empty are left out."""
     noted = {f"kubewright_{key}": value for key, value in annotations.items() if value not in ("", None, False)}
     return {
@@ -113,20 +113,21 @@ def _descriptor(kind: str, name: str, digest: Mapping[str, str], uri: str = "", 
     }
 
 
-def _sources(record: BuildRecord) -> Iterator[Json]:
+def sources_of(record: BuildRecord) -> Iterator[Json]:
+    """What the sources were: each, and the commit that a module was confirmed to come from."""
     for source in record.sources:
         noted: Json = {"form": source.form, "source_date": source.source_date}
         if source.form == "module":
             noted |= {"module": source.module, "version": source.version, "sumdb": source.sumdb}
             uri = purl.golang(source.module, source.version)
-            yield _descriptor("source", source.name, {"dirHash1": dirhash(source.h1)}, uri, **noted)
+            yield descriptor("source", source.name, {"dirHash1": dirhash(source.h1)}, uri, **noted)
             if source.commit:  # another artifact (a whole repository) than the module, so a descriptor of its own
-                yield _descriptor("commit", source.name, _git_digest(source), _git_uri(source))
+                yield descriptor("commit", source.name, _git_digest(source), _git_uri(source))
         elif source.form == "tree":
             noted["tree"] = f"sha256:{source.sha256}"
-            yield _descriptor("source", source.name, _git_digest(source), _git_uri(source), **noted)
+            yield descriptor("source", source.name, _git_digest(source), _git_uri(source), **noted)
         else:
-            yield _descriptor("source", source.name, {"sha256": source.sha256}, source.url, **noted)
+            yield descriptor("source", source.name, {"sha256": source.sha256}, source.url, **noted)
 
 
 def _git_digest(source: RecordedSource) -> dict[str, str]:
@@ -142,7 +143,7 @@ def _modules(record: BuildRecord) -> Iterator[Json]:
     for module in record.modules:
         if (module.path, module.version) not in already:
             uri = purl.golang(module.path, module.version)
-            yield _descriptor("module", f"{module.path}@{module.version}", {"dirHash1": dirhash(module.h1)}, uri)
+            yield descriptor("module", f"{module.path}@{module.version}", {"dirHash1": dirhash(module.h1)}, uri)
 
 
 def _files(component: Component, record: BuildRecord) -> Iterator[Json]:
@@ -155,9 +156,9 @@ def _files(component: Component, record: BuildRecord) -> Iterator[Json]:
     for path, digest in record.files.items():
         if path in patches:
             source, reason = patches[path]
-            yield _descriptor("patch", path, {"sha256": digest}, source=source, reason=reason)
+            yield descriptor("patch", path, {"sha256": digest}, source=source, reason=reason)
         else:
-            yield _descriptor("file", path, {"sha256": digest}, executable=path in executable)
+            yield descriptor("file", path, {"sha256": digest}, executable=path in executable)
 
 
 def _builder(component: Component, record: BuildRecord) -> Iterator[Json]:
@@ -166,13 +167,13 @@ def _builder(component: Component, record: BuildRecord) -> Iterator[Json]:
     if builder.go_h1:
         release = f"go{builder.go}.{builder.host.replace('/', '-')}"
         uri = purl.golang("golang.org/toolchain", f"v0.0.1-{release}")
-        yield _descriptor("toolchain", release, {"dirHash1": dirhash(builder.go_h1)}, uri)
+        yield descriptor("toolchain", release, {"dirHash1": dirhash(builder.go_h1)}, uri)
     for package in builder.packages:
         uri = purl.deb(package.name, package.version, package.architecture, suite)
         name = f"{package.name}_{package.version}_{package.architecture}"
-        yield _descriptor("package", name, {"sha256": package.sha256}, uri)
+        yield descriptor("package", name, {"sha256": package.sha256}, uri)
     if builder.root:
-        yield _descriptor("root", builder.name, {"kubewrightTree1": sha256_hex(builder.root)})
+        yield descriptor("root", builder.name, {"kubewrightTree1": sha256_hex(builder.root)})
 
 
 def _inputs(project: Project, component: Component, record: BuildRecord) -> Iterator[Json]:
@@ -181,12 +182,13 @@ def _inputs(project: Project, component: Component, record: BuildRecord) -> Iter
     taken = {(other, made.path): made for (other, _), made in dependency_outputs(project, component).items()}
     for (other, path), made in taken.items():
         key = record.dependencies[other]
-        yield _descriptor("component", f"{other}/{path}", {"sha256": sha256_hex(made.sha256)}, f"urn:kubewright:key:{key}")
+        yield descriptor("component", f"{other}/{path}", {"sha256": sha256_hex(made.sha256)}, f"urn:kubewright:key:{key}")
 
 
-def _recipe(project: Project, component: Component) -> Json:
+def recipe_of(project: Project, component: Component) -> Json:
+    """The recipe as it is in the checkout."""
     path = f"recipes/{component.name}/recipe.toml"
-    return _descriptor("recipe", path, {"sha256": sha256_hex(sha256_file(project.root / path))})
+    return descriptor("recipe", path, {"sha256": sha256_hex(sha256_file(project.root / path))})
 
 
 def dirhash(h1: str) -> str:

@@ -44,7 +44,7 @@ def sign_component(project: Project, component: Component, key: SigningKey, desc
 
     Raises BuildError when it has not been built here, DissentError when this key has signed other digests for the same inputs.
     """
-    found = _built(project, component)
+    found = built(project, component)
     check_accepted(project, component, found.digests())
     if not outputs.placed(project, component, found.outputs):
         outputs.place(project, component, found.outputs)
@@ -74,12 +74,13 @@ def about(found: BuildRecord, predicate_type: str, predicate: Any) -> dict[str, 
 
 def write_sboms(project: Project, component: Component) -> Signed:
     """The component's SBOMs and ATTRIBUTION, not signed. Raises BuildError when it has not been built here."""
-    found = _built(project, component)
+    found = built(project, component)
     directory = attestation_directory(project, component)
     return put_all({directory / name: data for name, data in sboms(project, component, found).items()})
 
 
-def _built(project: Project, component: Component) -> BuildRecord:
+def built(project: Project, component: Component) -> BuildRecord:
+    """The component's first build. Raises BuildError."""
     found = existing(project, component)
     if found is None:
         raise BuildError(f"{component.label} has not been built here", remedy=f"./doit build:{component.name}")
@@ -100,9 +101,9 @@ def attest(project: Project, component: Component, key: SigningKey, progress: Pr
     directory = attestation_directory(project, component)
     path = directory / bundle_name("provenance", key.key_id)
     before = _check_own(path, component, found)
-    others = [(other, said) for other, said in statements(directory) if other != path and _key(said) == found.key]
+    others = [(other, said) for other, said in statements(directory) if other != path and said_of(said) == found.key]
     _check_independent(component, found, others)
-    if before is not None and _key(before) == found.key:
+    if before is not None and said_of(before) == found.key:
         progress.note(f"this key has signed a build with these digests already: {path.relative_to(project.root)}")
     elif put(path, sign_statement(provenance.statement(project, component, found), key)):
         progress.note(f"{path.relative_to(project.root)} written")
@@ -151,7 +152,8 @@ def read(path: Path) -> Statement:
     return parse_statement(parse_bundle(path.read_bytes(), path.name).payload, path.name)
 
 
-def _key(said: Statement) -> str:
+def said_of(said: Statement) -> str:
+    """The key that a provenance is about; empty for others."""
     definition = said.predicate.get("buildDefinition", {})
     key = definition.get("externalParameters", {}).get("key", "") if isinstance(definition, dict) else ""
     return key if said.predicate_type == PROVENANCE and isinstance(key, str) else ""
@@ -160,7 +162,7 @@ def _key(said: Statement) -> str:
 def _check_own(path: Path, component: Component, found: BuildRecord) -> Statement | None:
     """What this key has signed before. Raises DissentError where it was about the same inputs and other digests."""
     before = read(path) if path.exists() else None
-    if before is not None and _key(before) == found.key and before.digests() != found.digests():
+    if before is not None and said_of(before) == found.key and before.digests() != found.digests():
         raise DissentError(
             f"{component.label}: this very key has signed other digests for the same inputs ({path.name})",
             remedy=f"the build does not agree with itself: ./doit rebuild:{component.name}. Nothing was written; "

@@ -3,6 +3,8 @@
 artifacts/NAME/VERSION/OS-ARCH/...
 artifacts/attestations/NAME/VERSION/OS-ARCH/KIND.KEYID.sigstore.json    KIND: provenance, cyclonedx, spdx
 artifacts/attestations/NAME/VERSION/OS-ARCH/{sbom.cdx.json,sbom.spdx.json,ATTRIBUTION}
+artifacts/images/NAME/VERSION/OS-ARCH/...
+artifacts/attestations/images/NAME/VERSION/OS-ARCH/...    the same files about an image
 artifacts/release/{lockfile.toml,digests.toml,release.KEYID.sigstore.json}
 """
 
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.disk import writing
+from kubewright.images.plan import Plan
 from kubewright.project import Component, Project
 from kubewright.store import replace_file
 from kubewright.verify.bundle import SUFFIX
+from kubewright.verify.layout import ATTESTATIONS, IMAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,16 @@ class Signed:
 
 def attestation_directory(project: Project, component: Component) -> Path:
     """Where statements about a component's outputs lie."""
-    platform = component.platform.replace("/", "-")
-    return project.root / "artifacts" / "attestations" / component.name / component.recipe.version / platform
+    return _attestations(project) / component.name / component.recipe.version / component.platform.replace("/", "-")
+
+
+def image_attestation_directory(project: Project, plan: Plan) -> Path:
+    """Where statements about an image lie."""
+    return _attestations(project) / IMAGES / plan.name / plan.version / plan.platform.replace("/", "-")
+
+
+def _attestations(project: Project) -> Path:
+    return project.root / "artifacts" / ATTESTATIONS
 
 
 def release_directory(project: Project) -> Path:

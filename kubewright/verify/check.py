@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,9 @@ from kubewright.verify.errors import (
 )
 from kubewright.verify.evidence import gather, is_bundle
 from kubewright.verify.facts import Accepted, Place, ReleaseFolder, Signed
-from kubewright.verify.layout import ATTESTATIONS, RELEASE, SBOMS, Asked, evidence_files, locate, places_of
+from kubewright.verify.image_layout import layout_files, manifest_digest
+from kubewright.verify.image_rules import check_image
+from kubewright.verify.layout import ATTESTATIONS, RELEASE, SBOMS, Asked, evidence_files, is_image_place, locate, places_of
 from kubewright.verify.pinned import Folder, Measured, new_copy
 from kubewright.verify.policy import Policy
 from kubewright.verify.report import Artifact, Report
@@ -74,7 +76,7 @@ def verify_set(path: Path, policy: Policy, policy_file: Path, options: Options |
     """
     options = options or Options()
     asked = locate(path, options.attestations, options.release)
-    if asked.loose and options.copy_to:
+    if (asked.loose or asked.layout) and options.copy_to:
         raise UsageError(f"{path} belongs to no set", remedy="--copy-to copies sets and parts of sets")
     state = policy_file.resolve().parent / policy.state.file
     _refuse_inside(asked, policy_file, state)
@@ -108,14 +110,12 @@ def verify_release(path: Path, policy: Policy, policy_file: Path, now: Callable[
 
 def _verify(asked: Asked, found: _Set, policy: Policy, seen: Seen, options: Options) -> Report:
     signed, ignored = _release(found.release, policy, seen)
-    wanted = _loose_place(asked, found, policy) if asked.loose else places_of(found.artifacts, asked.inside)
+    wanted = _wanted(asked, found, policy)
     if not wanted:
         raise ArtifactUnknownError(f"{asked.root}: there is nothing to verify")
-    places: list[Place] = []
-    accepted: list[Accepted] = []
-    for each in wanted:  # one after the other: the first that is refused ends it, however many there are
-        places.append(_place(found.attestations, each, policy))
-        accepted.append(check_place(places[-1], signed, policy))
+    judged = _Judged(asked, found, signed, policy)
+    accepted = [judged.image(each) if is_image_place(each) else judged.component(each) for each in wanted]
+    places = judged.places
     tasks = [task for each in accepted for task in _tasks(found.artifacts, each, asked)]
     measured = _measure(found.artifacts, tasks, options)
     _compare(tasks, measured, signed)
@@ -130,6 +130,42 @@ def _verify(asked: Asked, found: _Set, policy: Policy, seen: Seen, options: Opti
         tuple(_absent(signed, wanted)) if not asked.inside else (),
         str(options.copy_to) if options.copy_to else "",
     )
+
+
+def _wanted(asked: Asked, found: _Set, policy: Policy) -> list[str]:
+    """The places that are asked about."""
+    if asked.layout:
+        return _place_of(found, manifest_digest(found.artifacts), f"the image {asked.root.name}", "", policy)
+    if asked.loose:
+        return _place_of(found, found.artifacts.measure(asked.inside).digest, asked.inside, asked.inside, policy)
+    return places_of(found.artifacts, asked.inside)
+
+
+class _Judged:
+    """Places, each gathered and decided on once: a component may be asked about, and be in several images."""
+
+    def __init__(self, asked: Asked, found: _Set, signed: Signed, policy: Policy) -> None:
+        self._asked, self._found, self._signed, self._policy = asked, found, signed, policy
+        self._accepted: dict[str, Accepted] = {}
+        self.places: list[Place] = []
+
+    def component(self, path: str) -> Accepted:
+        """What is accepted of a component. Raises the first rule's error."""
+        if path not in self._accepted:
+            self._accepted[path] = check_place(self._gathered(path), self._signed, self._policy)
+        return self._accepted[path]
+
+    def image(self, path: str) -> Accepted:
+        """The same of an image; ``subjects`` are the files of its layout."""
+        accepted, image = check_image(self._gathered(path), self._signed, self._policy, self.component)
+        base = "" if self._asked.layout else path
+        files = layout_files(self._found.artifacts, base, accepted.subjects[0], image.external.platform)
+        return replace(accepted, subjects=files)
+
+    def _gathered(self, path: str) -> Place:
+        place = _place(self._found.attestations, path, self._policy)
+        self.places.append(place)
+        return place
 
 
 def _absent(signed: Signed, wanted: Sequence[str]) -> Iterator[str]:
@@ -210,18 +246,17 @@ def _place(folder: Folder, path: str, policy: Policy) -> Place:
     return Place(path, *gather(folder, path, names, policy))
 
 
-def _loose_place(asked: Asked, found: _Set, policy: Policy) -> list[str]:
-    """Where the set would have a file that is known by its bytes alone; by its name, if that is all that fits."""
-    digest = found.artifacts.measure(asked.inside).digest
+def _place_of(found: _Set, digest: str, shown: str, file: str, policy: Policy) -> list[str]:
+    """Where the set would have what is known by its bytes alone; by the name of its ``file``, if that is all that fits."""
     named: list[str] = []
     for place in places_of(found.attestations, ""):
         for each in _place(found.attestations, place, policy).of_kind("provenance"):
             if digest in each.digests().values():
                 return [place]
-            named += [f"{place}: {name}" for name in each.digests() if name.rpartition("/")[2] == asked.inside]
+            named += [f"{place}: {name}" for name in each.digests() if file and name.rpartition("/")[2] == file]
     if named:
-        raise ArtifactChangedError(f"{asked.inside} is {digest}, which is not that of {named[0]}", remedy=_FETCH_AGAIN)
-    raise ArtifactUnknownError(f"{asked.inside}: no statement here is about {digest}")
+        raise ArtifactChangedError(f"{shown} is {digest}, which is not that of {named[0]}", remedy=_FETCH_AGAIN)
+    raise ArtifactUnknownError(f"{shown}: no statement here is about {digest}")
 
 
 def _documents(folder: Folder, place: Place) -> Iterator[str]:
@@ -267,20 +302,22 @@ def _tasks(folder: Folder, accepted: Accepted, asked: Asked) -> list[_Task]:
                 remedy="do not use it; verify the whole set to see who says what",
             )
         return fitting[:1]
+    if asked.layout:
+        _refuse_undeclared(folder, accepted, "")
+        return [_Task(each.name, accepted.place, each) for each in accepted.subjects]
     tasks = [_Task(f"{accepted.place}/{each.name}", accepted.place, each) for each in accepted.subjects]
-    inside = asked.inside.split("/")
-    if len(inside) > 3:
+    if asked.inside.startswith(accepted.place + "/"):
         chosen = [task for task in tasks if task.path == asked.inside or asked.inside.startswith(task.path + "/")]
         if not chosen:
             raise ArtifactUnknownError(f"{asked.inside}: no statement is about it", remedy="do not use it")
         return chosen
-    _refuse_undeclared(folder, accepted)
+    _refuse_undeclared(folder, accepted, accepted.place)
     return tasks
 
 
-def _refuse_undeclared(folder: Folder, accepted: Accepted) -> None:
-    declared = {f"{accepted.place}/{each.name}": each.kind == "tree" for each in accepted.subjects}
-    for path, is_folder in folder.walk(accepted.place):
+def _refuse_undeclared(folder: Folder, accepted: Accepted, base: str) -> None:
+    declared = {f"{base}/{each.name}".lstrip("/"): each.kind == "tree" for each in accepted.subjects}
+    for path, is_folder in folder.walk(base):
         inside_tree = any(tree and path.startswith(each + "/") for each, tree in declared.items())
         leads_there = is_folder and any(each == path or each.startswith(path + "/") for each in declared)
         if path not in declared and not inside_tree and not leads_there:

@@ -12,6 +12,7 @@ from kubewright.errors import KubewrightError, UsageError, one_line, plain
 from kubewright.verify import bundle_report
 from kubewright.verify.bundle_check import BundleOptions, is_bundle_path, verify_bundle
 from kubewright.verify.check import Options, verify_set
+from kubewright.verify.layout import IMAGES, locate_set
 from kubewright.verify.policy import load_policy
 from kubewright.verify.report import as_data, as_text, refusal, to_json
 
@@ -33,7 +34,7 @@ def verify(arguments: Arguments) -> str:
     """What to print on success. A refusal is a VerifyError; with ``json`` it is also printed as JSON."""
     try:
         _refuse_unusable(arguments.path)
-        if is_bundle_path(arguments.path):
+        if is_bundle_path(arguments.path) and not _is_image_of_set(arguments):
             return _verify_bundle(arguments)
         options = Options(arguments.attestations, arguments.release, arguments.copy_to)
         report = verify_set(arguments.path, load_policy(arguments.policy), arguments.policy, options)
@@ -53,6 +54,15 @@ def _refuse_unusable(path: Path) -> None:
     except (OSError, ValueError) as reason:
         why = reason.strerror if isinstance(reason, OSError) else str(reason)
         raise UsageError(f"{path}: {why}", remedy="name a set, a component's folder, a file, or a bundle") from None
+
+
+def _is_image_of_set(arguments: Arguments) -> bool:
+    """Whether a layout is that of an image and no bundle: it lies among a set's images, or evidence is named for it."""
+    path = arguments.path.resolve()
+    root = locate_set(path)
+    if root is None:
+        return path.is_dir() and bool(arguments.attestations and arguments.release)
+    return path.is_dir() and path.relative_to(root).parts[:1] == (IMAGES,)
 
 
 def _verify_bundle(arguments: Arguments) -> str:
@@ -98,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Verify a bundle, a signed set, a component of it or one file, under a policy of your own. No network, "
         "no writing before everything has passed.",
     )
-    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="a set, a component's folder, a file, or a bundle")
+    parser.add_argument(
+        "path", nargs="?", type=Path, metavar="PATH", help="a set, a component's folder, an image, a file, or a bundle"
+    )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="what you trust; never a file of the set")
     parser.add_argument("--explain", action="store_true", help="say which rule was satisfied by which statement")
     parser.add_argument("--json", action="store_true", help="print JSON for programs, for refusals as well")

@@ -24,6 +24,8 @@ from kubewright.verify.errors import (
     UnsafeSetError,
     VerifyError,
 )
+from kubewright.verify.image_provenance import ImageProvenance, read_image_provenance
+from kubewright.verify.layout import is_image_place
 from kubewright.verify.licences import Terms, licences
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import Provenance, read_provenance
@@ -44,7 +46,8 @@ _TYPES: Final = {predicate_type: kind for kind, predicate_type in KINDS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A statement whose signature is that of a trusted key. ``place`` is NAME/VERSION/OS-ARCH; empty for a release.
+    """A statement whose signature is that of a trusted key. ``place`` is [images/]NAME/VERSION/OS-ARCH; empty for a release.
+
 
     ``document`` is the canonical digest of an SBOM.
     """
@@ -59,10 +62,23 @@ class Evidence:
     release: Release | None = None
     licences: Mapping[str, Terms] = field(default_factory=dict)
     document: str = ""
+    image: ImageProvenance | None = None
 
     def digests(self) -> dict[str, str]:
         """Subject name -> ``sha256:<hex>``."""
         return {subject.name: f"sha256:{subject.sha256}" for subject in self.subjects}
+
+    @property
+    def key(self) -> str:
+        """The key of what was built or assembled; empty where the statement is no provenance."""
+        said = self.provenance or self.image
+        return said.external.key if said else ""
+
+    @property
+    def invocation(self) -> str:
+        """The very build that a provenance is about."""
+        said = self.provenance or self.image
+        return said.run.metadata.invocation if said else ""
 
     @property
     def says(self) -> str:
@@ -150,10 +166,13 @@ def _read(folder: Documents, place: str, name: str, policy: Policy) -> Evidence 
 
 
 def _evidence(name: str, kind: str, place: str, operator: str, fingerprint: str, statement: Statement) -> Evidence:
-    provenance = read_provenance(statement, name) if kind == "provenance" else None
-    if provenance is not None and provenance.place != place:
+    of_image = is_image_place(place)
+    provenance = read_provenance(statement, name) if kind == "provenance" and not of_image else None
+    image = read_image_provenance(statement, name) if kind == "provenance" and of_image else None
+    about = provenance or image
+    if about is not None and about.place != place:
         raise StatementError(
-            f"{name}: it is about {provenance.place} and lies with {place}", remedy="somebody moved it; put it back"
+            f"{name}: it is about {about.place} and lies with {place}", remedy="somebody moved it; put it back"
         )
     if (kind == "release") != (place == ""):
         raise StatementError(f"{name}: a {kind} statement does not belong here")
@@ -168,6 +187,7 @@ def _evidence(name: str, kind: str, place: str, operator: str, fingerprint: str,
         read_release(statement, name) if kind == "release" else None,
         licences(statement.predicate, kind, name) if kind in SBOM_KINDS else {},
         canonical_digest(statement.predicate) if kind in SBOM_KINDS else "",
+        image,
     )
 
 

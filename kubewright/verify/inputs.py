@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote, unquote
 
 from kubewright.model.lockfile import LockedBuilder, LockedComponent, LockedSource
 from kubewright.verify.errors import NotLockedError, SourceRefusedError
 from kubewright.verify.facts import Signed
+from kubewright.verify.image_provenance import ImageProvenance
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import DigestSet, Input, Provenance
 
@@ -22,6 +24,8 @@ class _Pin:
     uri: str = ""
 
 
+#: the builder whose package ca-certificates images have the certificates of
+CERTIFICATES: Final = "image-certificates"
 #: kinds that the lock pins one by one; modules are pinned by go.sum, recipe and other components by the build key
 _PINNED = ("source", "commit", "patch", "file", "package", "root")
 
@@ -77,6 +81,36 @@ def _check_component(item: Input, platform: str, signed: Signed, name: str) -> N
         raise NotLockedError(f"{name}: the {item.label} is not the one that digests.toml lists")
 
 
+def check_image_locked(image: ImageProvenance, signed: Signed, name: str) -> None:
+    """NotLockedError unless an image has every package that the signed lock pins for it, and outputs of the release."""
+    component = signed.lock.components.get(image.external.component)
+    if component is None:
+        raise NotLockedError(f"{name}: the signed lockfile.toml has no [component.{image.external.component}]")
+    needed = dict(_packages(signed, image.external.root, name) if image.external.root else ())
+    allowed = {**needed, **dict(_packages(signed, CERTIFICATES, name) if CERTIFICATES in signed.lock.builders else ())}
+    sources = {each.name: _source(each) for each in component.sources}
+    for item in image.inputs:
+        if item.kind == "package":
+            _check_pin(item, allowed.get(item.name), name)
+            needed.pop(item.name, None)
+        elif item.kind == "source":
+            _check_pin(item, sources.get(item.name), name)
+        elif item.kind == "component":
+            _check_component(item, image.external.platform, signed, name)
+            _check_key(item, image.external.platform, signed, name)
+        elif item.kind not in ("file", "recipe"):
+            raise NotLockedError(f"{name}: the {item.label} has no place in an image")
+    if needed:
+        raise NotLockedError(f"{name}: the lock pins the package {min(needed)}, and the image does not have it")
+
+
+def _check_key(item: Input, platform: str, signed: Signed, name: str) -> None:
+    component = item.name.partition("/")[0]
+    key = signed.release.components.get(component, {}).get(platform, "")
+    if item.uri != f"urn:kubewright:key:{key}":
+        raise NotLockedError(f"{name}: the {item.label} is of {item.uri or 'no build'}, the release has {key or 'none of it'}")
+
+
 def _pins(component: LockedComponent, name: str, builder: LockedBuilder) -> Iterator[tuple[tuple[str, str], _Pin]]:
     for source in component.sources:
         yield ("source", source.name), _source(source)
@@ -84,11 +118,21 @@ def _pins(component: LockedComponent, name: str, builder: LockedBuilder) -> Iter
             yield ("commit", source.name), _Pin(_git_digest(source), _git_uri(source))
     for file in component.files:
         yield ("patch" if file.path.startswith("patches/") else "file", file.path), _Pin(DigestSet(sha256=file.sha256))
-    for package in builder.packages:
-        label = f"{package.name}_{package.version}_{package.architecture}"
-        yield ("package", label), _Pin(DigestSet(sha256=package.sha256), f"pkg:deb/debian/{quote(package.name, safe='')}@")
+    for label, pin in _debs(builder):
+        yield ("package", label), pin
     if builder.root:
         yield ("root", name), _Pin(DigestSet(tree1=builder.root.removeprefix("sha256:")))
+
+
+def _packages(signed: Signed, builder: str, name: str) -> Iterator[tuple[str, _Pin]]:
+    if builder not in signed.lock.builders:
+        raise NotLockedError(f"{name}: the signed lockfile.toml has no [builder.{builder}]")
+    return _debs(signed.lock.builders[builder])
+
+
+def _debs(builder: LockedBuilder) -> Iterator[tuple[str, _Pin]]:
+    for package in builder.packages:
+        yield package.label, _Pin(DigestSet(sha256=package.sha256), f"pkg:deb/debian/{quote(package.name, safe='')}@")
 
 
 def _source(source: LockedSource) -> _Pin:
@@ -115,11 +159,11 @@ def _hexadecimal(h1: str) -> str:
 # -- origins ------------------------------------------------------------------------------------------------------
 
 
-def check_origins(provenance: Provenance, policy: Policy, name: str) -> int:
+def check_origins(inputs: Iterable[Input], policy: Policy, name: str) -> int:
     """SourceRefusedError unless each input from elsewhere matches a pattern of the policy; how many do."""
     if not policy.sources.allow:
         return 0
-    origins = sorted({origin for item in provenance.inputs for origin in _origins(item, name)})
+    origins = sorted({origin for item in inputs for origin in _origins(item, name)})
     for origin in origins:
         if not any(matches(origin, pattern) for pattern in policy.sources.allow):
             raise SourceRefusedError(

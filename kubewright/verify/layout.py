@@ -1,6 +1,7 @@
 """Where things are in a signed set, and which of them somebody asks about.
 
-A set is a folder NAME/VERSION/OS-ARCH/FILES with ``attestations/`` of the same shape and ``release/`` beside it.
+A set is a folder NAME/VERSION/OS-ARCH/FILES with images (OCI layouts) at images/NAME/VERSION/OS-ARCH, ``attestations/`` of the
+same shape, and ``release/`` beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ RELEASE: Final = "release"
 BUNDLES: Final = "bundles"
 #: a mirror, which is checked by itself (`kubewright mirror check`)
 MIRROR: Final = "mirror"
+#: images, as OCI layouts
+IMAGES: Final = "images"
 _BESIDE: Final = (ATTESTATIONS, RELEASE, BUNDLES, MIRROR)
+#: what no component can be called: its folder would be in the place of another thing
+RESERVED: Final = (*_BESIDE, IMAGES)
 #: documents beside the statements: what the signed statements hold, for people; nothing relies on them
 SBOMS: Final = {"sbom.cdx.json": "cyclonedx", "sbom.spdx.json": "spdx"}
 DOCUMENTS: Final = (*SBOMS, "ATTRIBUTION")
@@ -32,7 +37,8 @@ _PLACE: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9.+-]*/linux
 class Asked:
     """What is to be verified: ``inside`` is a path relative to the set's ``root`` (empty: all of it).
 
-    ``loose`` is a single file outside of any set, which is known by its digest alone; then ``root`` is its folder.
+    ``loose`` is a single file outside of any set, which is known by its digest alone; then ``root`` is its folder. ``layout``
+    is an image's layout outside of any set: ``root`` is the layout.
     """
 
     root: Path
@@ -40,6 +46,7 @@ class Asked:
     release: Path
     inside: str = ""
     loose: bool = False
+    layout: bool = False
 
 
 def locate(path: Path, attestations: Path | None = None, release: Path | None = None) -> Asked:
@@ -49,11 +56,7 @@ def locate(path: Path, attestations: Path | None = None, release: Path | None = 
     if not path.exists():
         raise UsageError(f"there is no {path}", remedy="name a file, a component's folder, or a whole set")
     absolute = path.resolve()
-    folders = [absolute, *absolute.parents] if absolute.is_dir() else [*absolute.parents]
-    sets = [each for each in folders if (each / ATTESTATIONS).is_dir() and (each / RELEASE).is_dir()]
-    root = sets[0] if sets else None
-    if len(sets) > 1:  # or a set that is put into a component's folder would be verified in its place
-        raise UnsafeSetError(f"{sets[0]} is a signed set within another one, {sets[1]}", remedy="move one out of the other")
+    root = locate_set(absolute)
     if root is not None:
         inside = "" if root == absolute else absolute.relative_to(root).as_posix()
         return Asked(root, attestations or root / ATTESTATIONS, release or root / RELEASE, inside)
@@ -63,8 +66,17 @@ def locate(path: Path, attestations: Path | None = None, release: Path | None = 
             remedy="give both with --attestations and --release",
         )
     if absolute.is_dir():
-        return Asked(absolute, attestations, release)
+        return Asked(absolute, attestations, release, layout=(absolute / "oci-layout").is_file())
     return Asked(absolute.parent, attestations, release, absolute.name, loose=True)
+
+
+def locate_set(path: Path) -> Path | None:
+    """The set that ``path`` lies in, or is; None where there is none. Raises UnsafeSetError where there are two."""
+    folders = [path, *path.parents] if path.is_dir() else [*path.parents]
+    sets = [each for each in folders if (each / ATTESTATIONS).is_dir() and (each / RELEASE).is_dir()]
+    if len(sets) > 1:  # or a set that is put into a component's folder would be verified in its place
+        raise UnsafeSetError(f"{sets[0]} is a signed set within another one, {sets[1]}", remedy="move one out of the other")
+    return sets[0] if sets else None
 
 
 def places_of(folder: Folder, inside: str) -> list[str]:
@@ -72,20 +84,36 @@ def places_of(folder: Folder, inside: str) -> list[str]:
     parts = inside.split("/")
     if parts[0] in (ATTESTATIONS, RELEASE):
         raise UsageError(f"{inside} is part of the evidence", remedy="name an artifact, a component's folder, or the whole set")
-    if inside and len(parts) >= 3:
-        return ["/".join(parts[:3])]
-    found = [inside] if inside else [name for name in _folders(folder, "") if name not in _BESIDE]
-    for _ in range(3 - (len(parts) if inside else 1)):
-        found = [f"{each}/{name}" for each in found for name in _folders(folder, each)]
+    depth = 4 if parts[0] == IMAGES else 3
+    if inside:
+        found = ["/".join(parts[:depth])]
+        found = _below(folder, found, depth - len(parts))
+    else:
+        names = [name for name in _folders(folder, "") if name not in _BESIDE]
+        found = _below(folder, [name for name in names if name != IMAGES], 2)
+        found += _below(folder, [IMAGES] if IMAGES in names else [], 3)
     for place in found:
-        if not is_place(place):
+        if not is_place(place) and not is_image_place(place):
             raise ArtifactUnknownError(f"{folder.name(place)} is not NAME/VERSION/OS-ARCH")
     return found
 
 
+def _below(folder: Folder, paths: list[str], levels: int) -> list[str]:
+    """The folders so many levels below ``paths``."""
+    for _ in range(levels):
+        paths = [f"{each}/{name}" for each in paths for name in _folders(folder, each)]
+    return paths
+
+
 def is_place(path: str) -> bool:
-    """Whether a path is NAME/VERSION/OS-ARCH."""
-    return _PLACE.fullmatch(path) is not None
+    """Whether a path is NAME/VERSION/OS-ARCH of a component."""
+    return _PLACE.fullmatch(path) is not None and path.split("/")[0] not in RESERVED
+
+
+def is_image_place(path: str) -> bool:
+    """Whether a path is images/NAME/VERSION/OS-ARCH."""
+    kind, _, rest = path.partition("/")
+    return kind == IMAGES and _PLACE.fullmatch(rest) is not None
 
 
 def _folders(folder: Folder, path: str) -> list[str]:

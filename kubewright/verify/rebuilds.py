@@ -30,8 +30,7 @@ def check_rebuilds(
 
     Adds to ``refused`` why a voice does not count.
     """
-    key = first.provenance.external.key if first.provenance else ""
-    voices = [each for each in place.of_kind("provenance") if each.provenance and each.provenance.external.key == key]
+    voices = [each for each in place.of_kind("provenance") if each.key and each.key == first.key]
     dissent = tuple(_dissent(place, first, each) for each in voices if each.digests() != first.digests())
     dissenting = {each.operator for each in voices if each.digests() != first.digests()}
     agreeing: dict[str, list[Evidence]] = {}
@@ -73,7 +72,7 @@ def _independent(agreeing: Sequence[Sequence[Evidence]], refused: list[VerifyErr
 
     def find(index: int, tried: set[str]) -> bool:
         for voice in agreeing[index]:
-            build = _invocation(voice)
+            build = voice.invocation
             if build in tried:
                 continue
             tried.add(build)
@@ -90,14 +89,10 @@ def _independent(agreeing: Sequence[Sequence[Evidence]], refused: list[VerifyErr
             refused.append(
                 ProvenanceError(
                     f"{statements[0].file}: {statements[0].operator} signs the very build that another operator signed "
-                    f"({_invocation(statements[0])})"
+                    f"({statements[0].invocation})"
                 )
             )
     return counted
-
-
-def _invocation(voice: Evidence) -> str:
-    return voice.provenance.run.metadata.invocation if voice.provenance else ""
 
 
 def _check_voices(

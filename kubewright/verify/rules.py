@@ -32,7 +32,7 @@ from kubewright.verify.facts import Accepted, Passed, Place, ReleaseFolder, Sign
 from kubewright.verify.inputs import check_locked, check_origins
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import Provenance
-from kubewright.verify.rebuilds import check_rebuilds
+from kubewright.verify.rebuilds import Judge, check_rebuilds
 from kubewright.verify.state import Seen
 from kubewright.verify.statement import Subject
 
@@ -114,7 +114,7 @@ def _text(data: bytes) -> str:
 def check_place(place: Place, signed: Signed, policy: Policy) -> Accepted:
     """Everything but the bytes: what the files of a component have to be, and why. Raises the first rule's error."""
     _check_known(place, signed)
-    good, refused = _provenance(place, signed, policy)
+    good, refused = statements_of(place, signed, policy, judge)
     first = good[0]
     assert first.provenance is not None
     passed = [
@@ -126,7 +126,7 @@ def check_place(place: Place, signed: Signed, policy: Policy) -> Accepted:
         Passed("sources", first.says, _sources_note(first.provenance, signed, policy)),
     ]
     agreed, dissent = check_rebuilds(place, first, good, refused, signed, policy, judge)
-    boms, notes = _sboms(place, first, policy)
+    boms, notes = check_sboms(place, first, policy)
     return Accepted(place.path, _subjects(first), (*passed, agreed, *boms), dissent, (*map(str, refused), *notes))
 
 
@@ -140,7 +140,7 @@ def _check_known(place: Place, signed: Signed) -> None:
         )
 
 
-def _provenance(place: Place, signed: Signed, policy: Policy) -> tuple[list[Evidence], list[VerifyError]]:
+def statements_of(place: Place, signed: Signed, policy: Policy, judge: Judge) -> tuple[list[Evidence], list[VerifyError]]:
     """Statements of allowed operators that pass every rule, and why others do not."""
     statements = place.of_kind("provenance")
     allowed = [each for each in statements if each.operator in policy.provenance.operators]
@@ -192,7 +192,7 @@ def judge(statement: Evidence, place: Place, signed: Signed, policy: Policy) -> 
         )
     _check_subjects(statement, place, signed, policy)
     check_locked(provenance, signed, statement.file)
-    check_origins(provenance, policy, statement.file)
+    check_origins(provenance.inputs, policy, statement.file)
 
 
 def _check_subjects(statement: Evidence, place: Place, signed: Signed, policy: Policy) -> None:
@@ -245,7 +245,8 @@ def _subjects(statement: Evidence) -> tuple[Subject, ...]:
 # -- SBOMs and licences -------------------------------------------------------------------------------------------
 
 
-def _sboms(place: Place, first: Evidence, policy: Policy) -> tuple[list[Passed], list[str]]:
+def check_sboms(place: Place, first: Evidence, policy: Policy) -> tuple[list[Passed], list[str]]:
+    """Which SBOMs there are about these very files; raises SbomError, LicenceError."""
     passed: list[Passed] = []
     notes: list[str] = []
     for format_name in policy.sbom.formats:

@@ -10,6 +10,7 @@ from kubewright.model.lockfile import Sha256
 from kubewright.model.recipe import RelativePath
 from kubewright.model.schema import Key, NotEmpty
 from kubewright.model.schema_json import schema_of
+from kubewright.verify.image_provenance import ImageProvenance
 from kubewright.verify.policy import Policy
 from kubewright.verify.provenance import Provenance
 from kubewright.verify.release import Release
@@ -44,6 +45,16 @@ class ProvenanceStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageProvenanceStatement:
+    """in-toto Statement v1 with SLSA provenance v1 of build type urn:kubewright:image:v1."""
+
+    type: Annotated[Literal["https://in-toto.io/Statement/v1"], Key("_type")]
+    subject: Subjects
+    predicate_type: Annotated[Literal["https://slsa.dev/provenance/v1"], Key("predicateType")]
+    predicate: ImageProvenance
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseStatement:
     """in-toto Statement v1 about lockfile.toml and digests.toml, with a sequence number."""
 
@@ -57,6 +68,7 @@ class ReleaseStatement:
 DOCUMENTS: Final[Mapping[str, type]] = {
     "policy": Policy,
     "statement-provenance": ProvenanceStatement,
+    "statement-image-provenance": ImageProvenanceStatement,
     "statement-release": ReleaseStatement,
 }
 

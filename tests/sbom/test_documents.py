@@ -60,6 +60,7 @@ def facts(*ingredients: Ingredient, unused: tuple[Unused, ...] = (), complete: b
         key="sha256:" + "0" * 64,
         source_date=1_700_000_000,
         tool="0.1.0",
+        purl="pkg:generic/x@1.0.0",
         outputs=(output,),
         ingredients=found,
         unused=unused,

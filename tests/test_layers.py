@@ -100,3 +100,9 @@ def test_no_module_needs_itself_through_others() -> None:
 
     for name in sorted(graph):
         visit(name, ())
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """pytest imports them by their names alone, and so does one test another's helpers."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))

@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     code = """
 import sys; sys.path[:0] = [{tests!r}]
 from pathlib import Path
-from test_archive import layout_of, noise
+from test_oci_archive import layout_of, noise
 from kubewright.oci.archive_write import write_archive
 from kubewright.errors import StoreError
 target = Path("/mnt/b")
@@ -226,7 +226,7 @@ def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path: Path)
     forker = f"""
 import os, random, signal, sys, time; sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from pathlib import Path
-from test_archive import layout_of, noise
+from test_oci_archive import layout_of, noise
 from kubewright.oci.archive_write import write_archive
 layout, target = layout_of(*[noise(300_000, at) for at in range(8)]), Path({str(target)!r})
 start = time.monotonic(); write_archive(layout, target.with_name("timed")); took = time.monotonic() - start

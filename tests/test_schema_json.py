@@ -38,6 +38,7 @@ def test_the_committed_schemas_are_the_generated_ones(tmp_path: Path) -> None:
         *schemas.DOCUMENTS,
         *mirrorindex.DOCUMENTS,
         *statement.DOCUMENTS,
+        "cluster",
     }
 
 

@@ -48,10 +48,10 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def program(name: str) -> bytes:
+def program(name: str, python: str = sys.executable) -> bytes:
     """A script, run by this very Python if it is one of Python's: the host's PATH has none."""
     text = (_PROGRAMS / name).read_text()
-    return text.replace("#!/usr/bin/env python3", f"#!{sys.executable}").encode()
+    return text.replace("#!/usr/bin/env python3", f"#!{python}").encode()
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
@@ -91,13 +91,13 @@ class Shelf:
             archive.addfile(member, io.BytesIO(data))
 
 
-def shelf() -> Shelf:
-    """Every file and manifest of the test content."""
+def shelf(python: str = sys.executable) -> Shelf:
+    """Every file and manifest of the test content; ``python`` runs its scripts, and so is in their digests."""
     found = Shelf()
     for component, (_, names) in _COMPONENTS.items():
         for name in names:
             script = _PROGRAMS / name
-            found.files[component, name] = program(name) if script.is_file() else f"{component}/{name}\n".encode()
+            found.files[component, name] = program(name, python) if script.is_file() else f"{component}/{name}\n".encode()
     images = {image.name: image for image in _images()}
     for name in _MANIFESTS:
         objects = [workload(images["flannel" if name == "flannel" else "coredns"].pinned)]

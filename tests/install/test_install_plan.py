@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from contents import CLUSTER, CONTROL_PLANE, FACTS, WORKER, content
+from contents import CLUSTER, CONTROL_PLANE, FACTS, WORKER, content, shelf
 
 from kubewright.install.content import Content
 from kubewright.install.errors import ContentError, SiteError
@@ -20,11 +20,13 @@ from kubewright.install.settings import Cluster, Dns
 from kubewright.install.show import plan_data, plan_text
 
 GOLDEN = Path(__file__).parents[1] / "data" / "install"
+#: digests of its scripts are in the files, and so must not depend on where this checkout lies
+SHELF = shelf("/usr/bin/python3")
 PLANS = {
-    "kubernetes-control-plane": lambda: plan_kubernetes(content(), CLUSTER, CONTROL_PLANE, FACTS),
-    "kubernetes-worker": lambda: plan_kubernetes(content(), CLUSTER, WORKER, FACTS),
-    "k3s-server": lambda: plan_k3s(content(stack="k3s"), CLUSTER, CONTROL_PLANE, FACTS),
-    "k3s-agent": lambda: plan_k3s(content(stack="k3s"), CLUSTER, WORKER, FACTS),
+    "kubernetes-control-plane": lambda: plan_kubernetes(content(SHELF), CLUSTER, CONTROL_PLANE, FACTS),
+    "kubernetes-worker": lambda: plan_kubernetes(content(SHELF), CLUSTER, WORKER, FACTS),
+    "k3s-server": lambda: plan_k3s(content(SHELF, stack="k3s"), CLUSTER, CONTROL_PLANE, FACTS),
+    "k3s-agent": lambda: plan_k3s(content(SHELF, stack="k3s"), CLUSTER, WORKER, FACTS),
 }
 
 

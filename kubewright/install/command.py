@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from kubewright.errors import KubewrightError
-from kubewright.install import audit, preflight, run, show, status
+from kubewright.install import audit, preflight, run, show, state, status
 from kubewright.install.bundle import Bundle, open_bundle
-from kubewright.install.errors import DriftError, InstallError, JournalError
+from kubewright.install.errors import DriftError, InstallError, JournalError, SiteError
 from kubewright.install.host import Host, read_facts, require_root
 from kubewright.install.join import load_join, new_join
 from kubewright.install.journal import opened, read
@@ -21,6 +21,7 @@ from kubewright.install.uninstall import uninstall
 from kubewright.verify.report import to_json
 
 NAME: Final = "kubewright-install"
+_LONGEST_FACTS: Final = 1 << 20
 #: words of the command line -> what to do
 COMMANDS: Final = ("install", "preflight", "join-token", "node", "uninstall")
 
@@ -53,6 +54,8 @@ def _show(error: KubewrightError) -> None:
 
 
 def _install(found: argparse.Namespace) -> None:
+    if found.facts and not found.dry_run:
+        raise SiteError("--facts is for --dry-run: only the host itself can be installed on", remedy="leave --facts out")
     host = Host(found.root)
     cluster = load_cluster(found.cluster) if found.cluster else Cluster()
     join = load_join(found.join) if found.join else None
@@ -61,11 +64,34 @@ def _install(found: argparse.Namespace) -> None:
     with open_bundle(found.bundle, found.policy, older=found.older_because) as bundle:
         options = run.Options(found.node, found.role, join, _allowed(found), found.older_because, bundle.evidence, watch=watch)
         if found.dry_run:
-            plan = run.make_plan(bundle.content, cluster, options, read_facts(host))
-            sys.stdout.write(to_json(show.plan_data(plan)) if found.json else show.plan_text(plan))
+            _dry_run(host, bundle, cluster, options, found)
             return
-        plan = run.install(host, bundle.content, bundle.source, cluster, options)
-    watch(f"{plan.node.name} is a {plan.node.role} of {cluster.name}")
+        outcome = run.install(host, bundle.content, bundle.source, cluster, options)
+    node = outcome.plan.node
+    if found.json:
+        sys.stdout.write(to_json({"changed": outcome.changed, "node": node.name, "role": node.role, "cluster": cluster.name}))
+    watch(f"{node.name} is a {node.role} of {cluster.name}")
+
+
+def _dry_run(host: Host, bundle: Bundle, cluster: Cluster, options: run.Options, found: argparse.Namespace) -> None:
+    """The plan; for another host, whose facts are given, also what would be done there."""
+    there = _facts(found.facts) if found.facts else None
+    plan = run.make_plan(bundle.content, cluster, options, there.facts if there else read_facts(host))
+    to_do = state.to_do(plan, bundle.content.release, there) if there else None
+    if found.json:
+        sys.stdout.write(to_json({**show.plan_data(plan), **({} if to_do is None else {"to_do": to_do})}))
+    else:
+        sys.stdout.write(show.plan_text(plan) + ("" if to_do is None else f"to do there: {', '.join(to_do) or 'nothing'}\n"))
+
+
+def _facts(path: Path) -> state.State:
+    if str(path) == "-":
+        return state.load_state(sys.stdin.buffer.read(_LONGEST_FACTS), "standard input")
+    try:
+        with path.open("rb") as stream:
+            return state.load_state(stream.read(_LONGEST_FACTS), str(path))
+    except OSError as reason:
+        raise SiteError(f"{path}: {reason.strerror}", remedy="kubewright node facts, on the host, writes it") from None
 
 
 def _preflight(found: argparse.Namespace) -> None:
@@ -99,6 +125,10 @@ def _endpoint(plan: dict[str, Any]) -> str:
             if "controlPlaneEndpoint" in document:
                 return str(document["controlPlaneEndpoint"])
     raise JournalError("no control plane is installed here", remedy="join-token runs on the machine with --role control-plane")
+
+
+def _node_facts(found: argparse.Namespace) -> None:
+    sys.stdout.write(to_json(state.state_data(state.read_state(Host(found.root)))))
 
 
 def _status(found: argparse.Namespace) -> None:
@@ -172,6 +202,9 @@ def _parser() -> argparse.ArgumentParser:
     _of_bundle(install)
     install.add_argument("--join", type=Path, metavar="FILE", help="join material of the control plane (worker)")
     install.add_argument("--dry-run", action="store_true", help="show the plan and touch nothing")
+    install.add_argument(
+        "--facts", type=Path, metavar="FILE", help="with --dry-run: plan for the host that wrote it (- for stdin)"
+    )
     install.add_argument("--older-because", default="", metavar="REASON", help="install an older release, and log why")
     install.set_defaults(do=_install)
     check = commands.add_parser("preflight", help="what this host lacks, each with the remedy; changes nothing")
@@ -195,6 +228,9 @@ def _node(commands: Any) -> None:
     drift = node.add_parser("status", help="what is no longer as it was installed")
     _common(drift)
     drift.set_defaults(do=_status)
+    facts = node.add_parser("facts", help="what a plan has to know of this host, as JSON for install --dry-run elsewhere")
+    _common(facts)
+    facts.set_defaults(do=_node_facts)
     origins = node.add_parser("audit", help="where every running executable comes from")
     origins.add_argument("--packages", type=Path, metavar="FILE", help="JSON: SHA-256 -> PACKAGE/PATH of files of the host")
     _common(origins)

@@ -18,7 +18,7 @@ from kubewright.install.kubernetes import plan_kubernetes
 from kubewright.install.place import place, remove_old_releases
 from kubewright.install.plan import Facts, Plan
 from kubewright.install.settings import Cluster, Node, Role
-from kubewright.install.show import plan_data
+from kubewright.install.show import recorded
 from kubewright.install.start import Tools, start
 
 _PLANS: Mapping[str, Callable[[Content, Cluster, Node, Facts], Plan]] = {"kubernetes": plan_kubernetes, "k3s": plan_k3s}
@@ -60,7 +60,15 @@ def choose_node(cluster: Cluster, options: Options, facts: Facts) -> Node:
     return Node(name, facts.address, options.role)
 
 
-def install(host: Host, content: Content, source: Source, cluster: Cluster, options: Options) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an install ended. ``changed``: whether the host is another one than before."""
+
+    plan: Plan
+    changed: bool
+
+
+def install(host: Host, content: Content, source: Source, cluster: Cluster, options: Options) -> Outcome:
     """Install, or go on with an install; at its end the node is what the plan says. Raises InstallError."""
     facts = read_facts(host)
     plan = make_plan(content, cluster, options, facts)
@@ -73,12 +81,13 @@ def install(host: Host, content: Content, source: Source, cluster: Cluster, opti
         _refuse_other(journal, content)
         _begin(journal, plan, content, options)
         changed = place(host, plan, source, options.watch)
-        if changed or journal.phase != "installed":
+        unfinished = changed or journal.phase != "installed"
+        if unfinished:
             journal.phase = "starting"
             journal.save()
-        start(journal, plan, Tools(host, content, source, options.join, options.watch), changed=changed)
+        acted = start(journal, plan, Tools(host, content, source, options.join, options.watch), changed=changed)
         _end(journal, plan, options)
-    return plan
+    return Outcome(plan, acted or unfinished)
 
 
 def _refuse_older(host: Host, plan: Plan, options: Options) -> None:
@@ -101,7 +110,7 @@ def _refuse_other(journal: Journal, content: Content) -> None:
 
 
 def _begin(journal: Journal, plan: Plan, content: Content, options: Options) -> None:
-    data = {**plan_data(plan), "release": content.release}
+    data = recorded(plan, content.release)
     if journal.plan != data:
         journal.plan, journal.release = data, plan.release
         journal.phase = "placing"

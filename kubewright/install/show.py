@@ -31,6 +31,11 @@ def plan_data(plan: Plan) -> dict[str, Any]:
     }
 
 
+def recorded(plan: Plan, release: str) -> dict[str, Any]:
+    """A plan as the journal has it: with the release that its content is of."""
+    return {**plan_data(plan), "release": release}
+
+
 def _file(file: File) -> dict[str, Any]:
     text = {"text": file.content} if isinstance(file.content, str) else {}
     return {

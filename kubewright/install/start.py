@@ -44,10 +44,14 @@ class Tools:
     watch: Watch
 
 
-def start(journal: Journal, plan: Plan, tools: Tools, *, changed: bool) -> None:
-    """Run the steps that are not done, or all of them where files have changed. Raises CommandError, UnhealthyError."""
+def start(journal: Journal, plan: Plan, tools: Tools, *, changed: bool) -> bool:
+    """Run the steps that are not done, or all of them where files have changed; whether one changed something.
+
+    Raises CommandError, UnhealthyError.
+    """
+    acted = False
     for step in plan.steps:
-        key = _key(plan, step)
+        key = step_key(plan, step)
         if journal.done.get(step.name) == key and not _needed(step, changed):
             continue
         tools.watch(step.name)
@@ -63,9 +67,11 @@ def start(journal: Journal, plan: Plan, tools: Tools, *, changed: bool) -> None:
             journal.audit("step failed", step=step.name, error=error.message)
             raise
         journal.finish(step.name, key)
+        acted |= not isinstance(step, Await)
+    return acted
 
 
-def _key(plan: Plan, step: Step) -> str:
+def step_key(plan: Plan, step: Step) -> str:
     """Same key, same step: programs are run again for another release, the rest only when they themselves changed."""
     data = show.step_data(step)
     return canonical_digest([plan.release, data] if isinstance(step, Run) else data)

@@ -15,6 +15,8 @@ from kubewright.sbom.gobinary import LinkedModule
 from kubewright.sbom.ingredients import Ingredients
 from kubewright.sbom.linked import Contents, contents
 from kubewright.sbom.locked import Pinned, pinned, unused
+from kubewright.sbom.origin import made_of_more
+from kubewright.sbom.packages import package_ref
 
 
 def gather(project: Project, component: Component, record: BuildRecord, progress: Progress) -> Facts:
@@ -50,7 +52,10 @@ def gather(project: Project, component: Component, record: BuildRecord, progress
 def outputs_of(
     component: Component, record: BuildRecord, found: Mapping[str, Contents], pins: Mapping[LinkedModule, Pinned]
 ) -> Iterator[OutputFacts]:
-    """Each output with what it holds; ``complete`` for pure Go alone: C does not say all that is in it."""
+    """Each output with what it holds; ``complete`` for pure Go alone: C does not say all that is in it. A program into whose
+    folder earlier steps laid files may carry anything that the component is made of, so it is said to hold all of that."""
+    own = {path: frozenset(_refs(component, record, path, held, pins) | _laid(component, path)) for path, held in found.items()}
+    everything = frozenset().union(*own.values(), *(_laid(component, None),))
     for output in sorted(record.outputs, key=lambda each: each.path):
         held = found[output.path]
         details = [("needs-shared-library", name) for program in held.programs for name in program.needed]
@@ -66,24 +71,31 @@ def outputs_of(
             kind=output.kind,
             sha256=output.sha256.removeprefix("sha256:"),
             size=output.size,
-            contains=tuple(sorted(_refs(component, record, held, pins) | _laid(component, output.path))),
-            complete=not held.others and all(program.go and not program.go.cgo for program in held.programs),
+            contains=tuple(sorted(everything if made_of_more(component.recipe, output.path) else own[output.path])),
+            complete=not held.others
+            and all(program.go and not program.go.cgo for program in held.programs)
+            and not made_of_more(component.recipe, output.path),
             details=tuple(dict.fromkeys(details)),
         )
 
 
-def _laid(component: Component, output: str) -> set[str]:
+def _laid(component: Component, output: str | None) -> set[str]:
+    """Packages whose files are laid into one output; None: into any place."""
+    if output is None:
+        return {package_ref(name) for each in component.recipe.packages for name in each.files}
     packages = linked.laid_packages(component.recipe, output).values()
-    return {ingredients.package_ref(name) for names in packages for name in names}
+    return {package_ref(name) for names in packages for name in names}
 
 
-def _refs(component: Component, record: BuildRecord, held: Contents, pins: Mapping[LinkedModule, Pinned]) -> set[str]:
-    found = {ingredients.package_ref(archive.package) for program in held.programs for archive in program.archives}
+def _refs(
+    component: Component, record: BuildRecord, output: str, held: Contents, pins: Mapping[LinkedModule, Pinned]
+) -> set[str]:
+    found = {package_ref(archive.package) for program in held.programs for archive in program.archives}
     found |= {ingredients.component_ref(each.component) for each in component.recipe.inputs}
     for program in held.programs:
         if program.go:
             found |= {ingredients.module_ref(pins[module]) for module in program.go.modules}
             found.add(ingredients.standard_library_ref(program.go.go))
-    if ingredients.of_unknown_sources(held):
+    if ingredients.of_unknown_sources(component.recipe, output, held):
         found |= {ingredients.source_ref(source) for source in record.sources}
     return found

@@ -24,12 +24,15 @@ _MAGIC = 0xFFFFFFF1
 
 @dataclass(frozen=True, slots=True, order=True)
 class LinkedModule:
-    """A module as the program names it. ``h1`` is empty and ``replaced`` a folder for a module that was replaced by one."""
+    """A module as the program names it. ``h1`` is empty where the go command had no hash: the main module, one that was
+    replaced by the folder ``replaced``, one of a vendor folder. ``instead``: PATH@VERSION that it replaces.
+    """
 
     path: str
     version: str
     h1: str
     replaced: str = ""
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ def folders_of(program: GoProgram, module: LinkedModule) -> frozenset[str] | Non
     if program.folders is None:
         return None
     found = set()
-    for prefix in (f"{module.path}@{module.version}", module.path):  # without a version: built in the module itself
+    # -trimpath writes what was replaced, not what took its place; without a version: built in the module itself
+    for prefix in (module.instead or f"{module.path}@{module.version}", module.path):
         found |= {each[len(prefix) + 1 :] for each in program.folders if each == prefix or each.startswith(prefix + "/")}
     return frozenset(found)
 
@@ -108,7 +112,8 @@ def _module(entry: Mapping[str, Any]) -> LinkedModule:
     target = str(replacement["Path"])
     if target.startswith(("./", "../", "/")):
         return LinkedModule(path, version, "", target)
-    return LinkedModule(target, str(replacement.get("Version", "")), str(replacement.get("Sum", "")))
+    instead = f"{path}@{version}"
+    return LinkedModule(target, str(replacement.get("Version", "")), str(replacement.get("Sum", "")), "", instead)
 
 
 # -- the line table -----------------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from kubewright.report import Progress
 from kubewright.sbom import purl
 from kubewright.sbom.facts import Facts, Ingredient, OutputFacts
 from kubewright.sbom.gather import gather
-from kubewright.sbom.ingredients import PackageLicences, component_ref, package_ref
+from kubewright.sbom.ingredients import component_ref
 from kubewright.sbom.licences import Licence
+from kubewright.sbom.packages import PackageLicences, package_ref
 
 
 def gather_image(

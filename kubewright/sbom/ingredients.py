@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from kubewright import record as records
-from kubewright.building.inputs import Inputs, ensure_inputs, ensure_root, root_name, tree_name
-from kubewright.errors import StoreCorruptError
+from kubewright.building.inputs import Inputs, ensure_inputs, tree_name
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, Module, module_cache, toolchain_version
-from kubewright.files.digest import sha256_bytes
-from kubewright.model.lockfile import LockedBuilder, LockedPackage
+from kubewright.fetch.http import redact
+from kubewright.model.recipe import Recipe
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedSource
 from kubewright.report import Progress
-from kubewright.sbom import commonlicences, gobinary, licences, purl
+from kubewright.sbom import gobinary, licences, purl
 from kubewright.sbom.facts import Change, Ingredient
 from kubewright.sbom.gobinary import GoProgram, LinkedModule
-from kubewright.sbom.licences import Licence, LicenceFile
+from kubewright.sbom.licences import Licence
 from kubewright.sbom.linked import Contents
 from kubewright.sbom.locked import Pinned, go_programs
+from kubewright.sbom.origin import made_of_more
+from kubewright.sbom.packages import PackageLicences, keep_texts
 
 #: the standard library as vulnerability databases call it
 STANDARD_LIBRARY = "stdlib"
 
 
 def module_ref(pin: Pinned) -> str:
-    return f"module:{pin.path}@{pin.version}"
+    """What is no published module has its source in the name: the same version may be there as a published one, too."""
+    return f"module:{pin.path}@{pin.version}" + ("" if pin.h1 else f"?{'vendored' if pin.vendored else 'source'}={pin.source}")
 
 
 def standard_library_ref(version: str) -> str:
     return f"standard-library:go{version}"
-
-
-def package_ref(name: str) -> str:
-    return f"package:{name}"
 
 
 def source_ref(source: RecordedSource) -> str:
@@ -47,9 +45,10 @@ def component_ref(name: str) -> str:
     return f"built:{name}"
 
 
-def of_unknown_sources(held: Contents) -> bool:
+def of_unknown_sources(recipe: Recipe, output: str, held: Contents) -> bool:
     """Whether an output has parts that do not say what they were made from: then it is all of the recipe's sources."""
-    return bool(held.others) or not held.programs or any(program.go is None for program in held.programs)
+    silent = not held.programs or any(program.go is None for program in held.programs)
+    return bool(held.others) or silent or made_of_more(recipe, output)
 
 
 class Ingredients:
@@ -73,7 +72,7 @@ class Ingredients:
 
     def all(self) -> Iterator[Ingredient]:
         """Each once or more often; those with one ref are the same."""
-        if any(of_unknown_sources(held) for held in self._found.values()):
+        if any(of_unknown_sources(self._component.recipe, output, held) for output, held in self._found.items()):
             yield from (self._source(source) for source in self._record.sources)
         yield from (self._module(pin) for pin in sorted(set(self._pins.values())))
         yield from (self._standard_library(version) for version in sorted({program.go for program in self._programs}))
@@ -84,9 +83,12 @@ class Ingredients:
 
     def _module(self, pin: Pinned) -> Ingredient:
         """With the licences of those of its folders that are in some program."""
-        modules = [(program, module) for program in self._programs for module in program.modules]
-        folders = _union(gobinary.folders_of(program, module) for program, module in modules if self._pins[module] == pin)
-        return self._module_ingredient(pin, folders)
+        every = [(program, module) for program in self._programs for module in program.modules]
+        linked = [(program, module) for program, module in every if self._pins[module] == pin]
+        folders = _union(gobinary.folders_of(program, module) for program, module in linked)
+        made = self._module_ingredient(pin, folders) if pin.h1 else self._module_of_source(pin, folders)
+        forks = sorted({module.instead for _, module in linked if module.instead.partition("@")[0] not in ("", pin.path)})
+        return replace(made, details=(*made.details, *(("replaces", each) for each in forks)))
 
     def _module_ingredient(self, pin: Pinned, folders: frozenset[str] | None) -> Ingredient:
         root = module_cache(self._project.store) / Module(pin.path, pin.version, pin.h1).directory
@@ -103,6 +105,35 @@ class Ingredients:
             commit=source.commit if source else "",
             patches=self._patches(source) if source else (),
         )
+
+    def _module_of_source(self, pin: Pinned, folders: frozenset[str] | None) -> Ingredient:
+        """A module that lies in a source: the source's pin covers its files. Of a vendored one nobody has compared them with
+        what was published, so its source is named and no hash is said to be its own."""
+        source, tree = self._tree_of(pin.source)
+        root = self._project.store.tree(tree) / pin.folder
+        licence = self._licence(root, f"{tree}/{pin.folder}" if pin.folder else tree, folders)
+        vcs = f"git+{source.git}@{source.commit}" if source.commit else ""
+        place = f"{source.name} {vcs or redact(source.url)} {pin.folder}".rstrip()
+        made = Ingredient(
+            ref=module_ref(pin),
+            kind="module",
+            name=pin.path,
+            version=pin.version,
+            purl=purl.golang(pin.path, pin.version, {} if pin.vendored else {"vcs_url": vcs}),
+            licence=licence,
+            details=(("vendored-in" if pin.vendored else "in-source", place),),
+        )
+        if pin.vendored:
+            return made
+        pinned = replace(made, sha256=source.sha256, patches=self._patches(source))
+        return replace(pinned, git=source.git, commit=source.commit) if source.commit else pinned
+
+    def _tree_of(self, name: str) -> tuple[RecordedSource, str]:
+        """A source that is no module, and the store's name of its files."""
+        source = next(each for each in self._record.sources if each.name == name)
+        pin = next(each for each in self._component.locked.sources if each.name == name)
+        strip = next(each.strip for each in self._component.recipe.sources if each.name == name)
+        return source, tree_name(pin, strip)
 
     def _standard_library(self, version: str) -> Ingredient:
         """With the licences of its own folders that are in some program; where it was built (the host) does not show."""
@@ -130,9 +161,7 @@ class Ingredients:
         )
         if source.form == "module":
             return self._module_ingredient(Pinned(source.module, source.version, source.h1), ran)
-        pin = next(each for each in self._component.locked.sources if each.name == source.name)
-        strip = next(each.strip for each in self._component.recipe.sources if each.name == source.name)
-        tree = tree_name(pin, strip)
+        _, tree = self._tree_of(source.name)
         checksum = f"sha256:{source.sha256}" if source.url else ""
         vcs = f"git+{source.git}@{source.commit}" if source.commit else ""
         qualifiers = {"vcs_url": vcs, "download_url": source.url, "checksum": checksum}
@@ -189,71 +218,13 @@ class Ingredients:
             self._ensure()
             files = licences.of_tree(self._project.store, root, name)
         licence = licences.applicable(files, folders)
-        self._keep_texts(root, licence)
+        keep_texts(self.texts, root, licence)
         return licence
 
     def _ensure(self) -> None:
         if self._inputs is None:
             self._inputs = ensure_inputs(self._project, self._component, self._progress)
             self._progress.stage("licences")
-
-    def _keep_texts(self, root: Path, licence: Licence) -> None:
-        _keep(self.texts, root, licence)
-
-
-class PackageLicences:
-    """Debian packages as ingredients, with what their copyright files say. ``texts``: SHA-256 -> text of those files."""
-
-    def __init__(self, project: Project, progress: Progress) -> None:
-        self._project, self._progress = project, progress
-        self.texts: dict[str, str] = {}
-
-    def of(self, name: str, locked: LockedBuilder, packages: Sequence[LockedPackage]) -> Iterator[Ingredient]:
-        """Some of the packages that the builder ``name`` locks. They are unpacked where they are not."""
-        if not packages:
-            return
-        root = self._project.store.tree(root_name(locked))
-        if not root.is_dir():
-            ensure_root(self._project, name, locked, self._progress)
-        for package in packages:
-            licence = licences.of_package(root, package.name)
-            _keep(self.texts, root, licence)
-            yield Ingredient(
-                ref=package_ref(package.name),
-                kind="package",
-                name=package.name,
-                version=package.version,
-                purl=purl.deb(package.name, package.version, package.architecture, locked.suite),
-                licence=self._with_common_texts(licence),
-                sha256=package.sha256,
-            )
-
-    def _with_common_texts(self, licence: Licence) -> Licence:
-        """And the texts that a copyright file only points to."""
-        common = commonlicences.ensure(self._project, self._progress)
-        if common is None:
-            return licence
-        texts = "\n".join(self.texts[file.sha256] for file in licence.files)
-        files = tuple(commonlicences.pointed_to(texts, common))
-        _keep(self.texts, common, Licence("", files))
-        return replace(licence, files=(*licence.files, *files))
-
-
-def _keep(texts: dict[str, str], root: Path, licence: Licence) -> None:
-    for file in licence.files:
-        if file.sha256 not in texts:
-            texts[file.sha256] = _text(root, file)
-
-
-def _text(root: Path, file: LicenceFile) -> str:
-    path = root / file.path
-    data = path.read_bytes() if path.is_file() else b""
-    if sha256_bytes(data) != f"sha256:{file.sha256}":
-        raise StoreCorruptError(
-            f"{path} is not the file whose licence is known (sha256:{file.sha256})",
-            remedy="the store's copy has changed: `./doit fetch:NAME` takes it out and brings it anew",
-        )
-    return data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _union(parts: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

@@ -13,8 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kubewright import record as records
 from kubewright.building.inputs import ensure_root, ensure_toolchain, root_name
 from kubewright.building.outputs import restore
+from kubewright.canonical import canonical_digest
+from kubewright.files.digest import sha256_file
 from kubewright.model.decode import decode
 from kubewright.model.recipe import Recipe
 from kubewright.model.schema import Problem
@@ -26,10 +29,11 @@ from kubewright.sbom.debian import static_libraries
 from kubewright.sbom.elf import Elf
 from kubewright.sbom.errors import UnreadableBinaryError
 from kubewright.sbom.gobinary import GoProgram
+from kubewright.sbom.origin import built_by_go
 
 _CACHE = "linked"
 #: raised whenever this finds other things in the same file
-_RULES = 1
+_RULES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,35 @@ class Contents:
 
 def contents(project: Project, component: Component, record: BuildRecord, progress: Progress) -> dict[str, Contents]:
     """Output path -> what is linked. Raises UnreadableBinaryError for a go step's output that does not say it."""
-    found = {output.path: _contents(project, component, output, progress) for output in record.outputs}
-    made_by_go = {path for step in component.recipe.steps if step.go for path in step.go.commands}
-    for path in sorted(made_by_go & set(found)):
-        if any(program.go is None for program in found[path].programs) or not found[path].programs:
-            raise UnreadableBinaryError(
-                f"{component.label}: {path} comes from `go build`, and does not say which modules are linked into it",
-                remedy="drop what removes it (a strip step, a packer, linker flags) from the recipe",
-            )
+    others = _outputs_of_others(project, component)
+    found = {output.path: _contents(project, component, output, others, progress) for output in record.outputs}
+    for output in sorted(found):
+        programs = {program.path: program for program in found[output].programs}
+        for path in built_by_go(component.recipe, output):
+            # inside a folder, a later step may have moved it: then it is found as a program under its new name, or is a script
+            if (path not in programs and not path) or (path in programs and programs[path].go is None):
+                raise UnreadableBinaryError(
+                    f"{component.label}: {f'{output}/{path}'.rstrip('/')} comes from `go build`, and does not say which modules"
+                    " are linked into it",
+                    remedy="drop what removes it (a strip step, a packer, linker flags) from the recipe",
+                )
     return found
 
 
-def _contents(project: Project, component: Component, output: RecordedOutput, progress: Progress) -> Contents:
+def _outputs_of_others(project: Project, component: Component) -> frozenset[str]:
+    """Digests of what the recipe takes from other components: each has a bill of materials of its own."""
+    digests = set()
+    for each in component.recipe.inputs:
+        made = records.load(project.store, component.dependencies[each.component])
+        digests |= {made.digests()[each.output]} if made and each.output in made.digests() else set()
+    return frozenset(digests)
+
+
+def _contents(
+    project: Project, component: Component, output: RecordedOutput, others: frozenset[str], progress: Progress
+) -> Contents:
     name = f"{output.sha256.removeprefix('sha256:')}-{root_name(component.locked_builder)}-{_RULES}"
+    name += f"-{canonical_digest(sorted(others)).removeprefix('sha256:')[:16]}" if others else ""
     known = _decoded(project.store.get_json(_CACHE, name))
     if known is not None:
         return known
@@ -78,6 +98,7 @@ def _contents(project: Project, component: Component, output: RecordedOutput, pr
         files = sorted(path for path in target.rglob("*") if path.is_file()) if target.is_dir() else [target]
         laid = tuple(target / place for place in laid_packages(component.recipe, output.path))
         files = [path for path in files if not any(path.is_relative_to(place) for place in laid)]
+        files = [path for path in files if not (others and not path.is_symlink() and sha256_file(path) in others)]
         programs = tuple(_programs(project, component, files, target, progress))
     found = Contents(programs, len(files) - len(programs))
     project.store.put_json(_CACHE, name, _plain(dataclasses.asdict(found)))

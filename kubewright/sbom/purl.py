@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 
-def golang(module: str, version: str) -> str:
-    """``pkg:golang/NAMESPACE/NAME@VERSION``. The type wants namespace and name in lower case, so that the module path itself
-    has to stand beside it wherever capitals matter."""
-    return f"pkg:golang/{_encoded(module.lower(), '/')}@{_encoded(version)}"
+def golang(module: str, version: str, qualifiers: Mapping[str, str] | None = None) -> str:
+    """``pkg:golang/NAMESPACE/NAME@VERSION?...``. The type wants namespace and name in lower case, so that the module path
+    itself has to stand beside it wherever capitals matter."""
+    return f"pkg:golang/{_encoded(module.lower(), '/')}@{_encoded(version)}{_qualifiers(qualifiers or {})}"
 
 
 def deb(name: str, version: str, architecture: str, suite: str) -> str:

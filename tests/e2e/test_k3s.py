@@ -19,6 +19,8 @@ from workshop import Workshop
 from kubewright.errors import FactError, SmokeError
 from kubewright.model.lockfile import LockedBuilder
 
+#: SQLite is compiled several times over, cold, on a machine that may have other work
+pytestmark = pytest.mark.timeout(3600)
 #: as upstream's package-cli and build make them
 OF_K3S = ["agent", "certificate", "completion", "etcd-snapshot", "secrets-encrypt", "server", "token"]
 OF_CNI = ["bandwidth", "bridge", "firewall", "flannel", "host-local", "loopback", "portmap"]

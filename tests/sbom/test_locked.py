@@ -47,7 +47,7 @@ def test_what_go_sum_has_beyond_is_unused(made: ProjectBuilder) -> None:
     component, found = made.project().component("runc"), made.record("runc")
     used = Pinned("example.org/runc", "v1.0.0", "h1:x")
     assert [each.path for each in unused(made.root, component, found, [used])] == ["example.org/dependency"]
-    assert list(unused(made.root, component, found, [used, Pinned("example.org/dependency", "v0.3.1", "")])) == []
+    assert list(unused(made.root, component, found, [used, Pinned("example.org/dependency", "v0.3.1", "h1:y")])) == []
 
 
 @pytest.mark.parametrize(

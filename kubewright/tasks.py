@@ -431,7 +431,7 @@ def _requirements(project: Project, report: Progress) -> None:
     with project.store.scratch("uv") as scratch:
         venv.create(scratch / "env", with_pip=True)
         _run(project, [str(scratch / "env/bin/pip"), "install", "--quiet", "uv"])
-        for name in ("run", "test"):
+        for name in ("run", "test", "ansible"):
             report.stage(name)
             arguments = ["--universal", "--python-version=3.10", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
             files = [f"requirements/{name}.in", "-o", f"requirements/{name}.txt"]

@@ -58,7 +58,7 @@ def main() -> None:
     found = [options.bundle] if options.bundle else sorted((ROOT / "artifacts" / "bundles").glob("*.oci.tar.zst"))
     if len(found) != 1:
         sys.exit(f"{len(found)} bundles in artifacts/bundles: name one, or ./doit bundle:kubernetes")
-    with tempfile.TemporaryDirectory(prefix="kubewright-bench-", dir=found[0].parent.parent.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix="kubewright-bench-", dir=found[0].parents[2]) as scratch:
         page.put(TITLE, section(found[0], options, Path(scratch)))
 
 

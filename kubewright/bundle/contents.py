@@ -53,10 +53,11 @@ class ComponentPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """An assembled image: its manifest and the blobs that it leads to, and the components whose outputs are in it."""
+    """An assembled image: its manifest, the blobs that it leads to, the statements. ``component``: whose recipe has it."""
 
     name: str
     component: str
+    version: str
     reference: str
     manifest: bytes
     blobs: Mapping[str, Source]
@@ -170,6 +171,7 @@ class Draft:
             REF_NAME: image.reference,
             CONTAINERD_NAME: image.reference,
             model.COMPONENT: image.component,
+            model.VERSION: image.version,
         }
         part = Descriptor(MANIFEST, found.digest, found.size, notes, platform=Platform.of(self.made_of.platform))
         self.contents.append(part)

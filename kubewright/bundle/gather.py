@@ -25,9 +25,9 @@ from kubewright.oci.source import FilePart, Source
 from kubewright.project import Component, Project
 from kubewright.record import BuildRecord, RecordedOutput
 from kubewright.trust.release import load_sequence
-from kubewright.trust.setfolder import attestation_directory, release_directory
+from kubewright.trust.setfolder import attestation_directory, image_attestation_directory, release_directory
 from kubewright.verify.bundle import SUFFIX
-from kubewright.verify.layout import DOCUMENTS
+from kubewright.verify.layout import DOCUMENTS, IMAGES
 
 ATTRIBUTION = DOCUMENTS[-1]
 
@@ -136,13 +136,11 @@ def _image(project: Project, plan: Plan, found: ImageRecord) -> ImagePart:
         for digest, size in found.blobs().items()
         if digest != found.manifest
     }
-    about = {
-        f"{name}.{file}": data
-        for name, component in plan.components.items()
-        for file, data in _statements(attestation_directory(project, component)).items()
-    }
+    about = _statements(image_attestation_directory(project, plan))
+    if not about:
+        raise BuildError(f"nobody has signed {plan.label}", remedy=f"./doit sign:{plan.component.task}")
     manifest = (blobs / found.manifest.removeprefix("sha256:")).read_bytes()
-    return ImagePart(plan.name, plan.component.name, found.reference, manifest, sources, about)
+    return ImagePart(plan.name, plan.component.name, plan.version, found.reference, manifest, sources, about)
 
 
 def _rewritten(project: Project, made: Built) -> Iterator[tuple[str, Rewritten]]:
@@ -156,10 +154,11 @@ def _rewritten(project: Project, made: Built) -> Iterator[tuple[str, Rewritten]]
 
 
 def _licences(project: Project, made: Built) -> Iterator[File]:
-    for component, _ in made.components.values():
-        path = attestation_directory(project, component) / ATTRIBUTION
-        if path.is_file():
-            yield of_bytes(f"{component.name}/{ATTRIBUTION}", path.read_bytes())
+    folders = {component.name: attestation_directory(project, component) for component, _ in made.components.values()}
+    folders |= {f"{IMAGES}/{plan.name}": image_attestation_directory(project, plan) for plan, _ in made.images}
+    for name, folder in folders.items():
+        if (folder / ATTRIBUTION).is_file():
+            yield of_bytes(f"{name}/{ATTRIBUTION}", (folder / ATTRIBUTION).read_bytes())
     licence = project.root / "LICENSE"
     if licence.is_file():
         yield of_bytes("kubewright/LICENSE", licence.read_bytes())

@@ -29,9 +29,11 @@ from kubewright.report import Meter, Progress
 from kubewright.store import replace_file
 from kubewright.trust.keys import SigningKey, public_path
 from kubewright.trust.publish import Describe, sboms, sign_component
+from kubewright.trust.publish_images import Describe as DescribeImage
+from kubewright.trust.publish_images import image_sboms, sign_images
 from kubewright.trust.release import FILE as RELEASE
 from kubewright.trust.release import sign_release
-from kubewright.trust.setfolder import attestation_directory, release_directory
+from kubewright.trust.setfolder import attestation_directory, image_attestation_directory, release_directory
 
 DIRECTORY_SUFFIX = ".oci"
 
@@ -59,7 +61,13 @@ def up_to_date(project: Project, stack: Stack, platform: str) -> bool:
 
 
 def make_bundle(
-    project: Project, stack: Stack, platform: str, key: SigningKey, progress: Progress, describe: Describe = sboms
+    project: Project,
+    stack: Stack,
+    platform: str,
+    key: SigningKey,
+    progress: Progress,
+    describe: Describe = sboms,
+    describe_image: DescribeImage = image_sboms,
 ) -> Made:
     """Write a stack's bundle. Raises BuildError (something is not there yet), and what signing and writing raise."""
     made = built(project, stack, platform)
@@ -71,7 +79,12 @@ def make_bundle(
     with project.store.lock(name, f"writing {made.label}", waiting=waiting):
         if up_to_date(project, stack, platform):
             return places(project, made)
-        _sign(project, made, key, progress, describe)
+        progress.stage("sign")
+        for component, _ in made.components.values():
+            progress.update(component.label)
+            sign_component(project, component, key, describe)
+            sign_images(project, component, key, progress, describe_image)
+        sign_release(project, key)
         progress.stage("gather")
         inputs = _inputs_state(project, made)  # before they are read: what changes meanwhile is a reason to write again
         ingredients, rewritten = gather(project, made)
@@ -81,14 +94,6 @@ def make_bundle(
         done = _write(places(project, made), Draft(ingredients).sign(key), progress)
         _remember(project, made, inputs)
     return done
-
-
-def _sign(project: Project, made: Built, key: SigningKey, progress: Progress, describe: Describe) -> None:
-    progress.stage("sign")
-    for component, _ in made.components.values():
-        progress.update(component.label)
-        sign_component(project, component, key, describe)
-    sign_release(project, key)
 
 
 def _write(made: Made, layout: Layout, progress: Progress) -> Made:
@@ -140,6 +145,8 @@ def _inputs(project: Project, made: Built) -> Iterator[Path]:
     for component, _ in made.components.values():
         yield from _inside(attestation_directory(project, component))
         yield root / "recipes" / component.name / "recipe.toml"
+    for plan, _ in made.images:
+        yield from _inside(image_attestation_directory(project, plan))
     yield from _inside(release_directory(project))
     if project.settings.signing_key:
         yield public_path(project.settings.signing_key)

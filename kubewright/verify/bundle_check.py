@@ -27,7 +27,7 @@ from kubewright.oci.reading import CheckedStream, OpenLayout, open_directory
 from kubewright.oci.seekable import FOOTER
 from kubewright.oci.strict import INDEX_SIZE
 from kubewright.verify import bundle_model as model
-from kubewright.verify.bundle_contents import Contents, Part, Statements, place_of, take_apart
+from kubewright.verify.bundle_contents import Contents, Part, Statements, image_place_of, place_of, take_apart
 from kubewright.verify.bundle_errors import BundleContentError, ImageRefusedError
 from kubewright.verify.errors import (
     ArtifactChangedError,
@@ -40,6 +40,7 @@ from kubewright.verify.errors import (
 )
 from kubewright.verify.evidence import gather
 from kubewright.verify.facts import Accepted, Place, ReleaseFolder, Signed
+from kubewright.verify.image_rules import check_image
 from kubewright.verify.policy import Policy
 from kubewright.verify.rules import DIGESTS, LOCK, check_clock, check_place, check_release
 from kubewright.verify.state import Seen, load_seen, remember
@@ -260,7 +261,13 @@ def _decide(layout: OpenLayout, contents: Contents, policy: Policy, seen: Seen) 
         places.append(accepted)
         files += _host_files(part, accepted)
         notes += ignored
-    images = [_image(part, contents, signed, policy) for part in contents.images]
+    known = {each.place: each for each in places}
+    images: list[Image] = []
+    for part in contents.images:
+        accepted, ignored = _image(layout, part, contents, signed, policy, known)
+        places.append(accepted)
+        images.append(_named(part))
+        notes += ignored
     notes += [f"{each.file}: {each.reason}" for each in contents.ignored]
     single = {name: part.files for name, part in contents.single.items()}
     return VerifiedBundle(
@@ -327,19 +334,33 @@ def _host_files(part: Part, accepted: Accepted) -> Iterator[HostFile]:
         yield HostFile(notes[model.COMPONENT], notes[model.VERSION], name, kind, blob)
 
 
-def _image(part: Part, contents: Contents, signed: Signed, policy: Policy) -> Image:
-    name = part.name.removeprefix(model.IMAGES)
-    component = part.descriptor.annotations.get(model.COMPONENT, "")
-    listed = signed.digests.find(component, contents.predicate.platform)
-    digest = listed.images.get(name) if listed else None
-    if digest is None and policy.release.unlisted == "refuse":
+def _image(
+    layout: OpenLayout, part: Part, contents: Contents, signed: Signed, policy: Policy, known: Mapping[str, Accepted]
+) -> tuple[Accepted, list[str]]:
+    """What is accepted of an image: this manifest, under this reference. ``known``: components that are accepted."""
+    path = image_place_of(part, contents.predicate.platform)
+    files = contents.statements.get(part.name, {})
+    place = Place(path, *gather(Statements(layout, path, files, part.name), path, sorted(files), policy))
+
+    def component(wanted: str) -> Accepted:
+        if wanted not in known:
+            raise ArtifactUnknownError(f"{part.name}: {wanted}, which is in it, is not in this bundle", remedy="do not use it")
+        return known[wanted]
+
+    accepted, _ = check_image(place, signed, policy, component)
+    said, found = accepted.subjects[0], _named(part)
+    if (said.name, f"sha256:{said.sha256}") != (found.reference, found.digest):
         raise ImageRefusedError(
-            f"{part.name}: the signed digests.toml does not list it for {component or 'any component'}",
-            remedy='./doit accept after assembling it twice, or unlisted = "allow" in the policy\'s [release]',
+            f"{part.name} is {found.reference} {found.digest}, signed is {said.name} sha256:{said.sha256}",
+            remedy="do not use this bundle: who put it together had another image than was assembled",
         )
-    if digest is not None and digest != part.descriptor.digest:
-        raise ImageRefusedError(f"{part.name} is {part.descriptor.digest}, digests.toml says {digest}")
-    return Image(name, component, part.descriptor.annotations[CONTAINERD_NAME], part.descriptor.digest, part)
+    return accepted, [f"{each.file}: {each.reason}" for each in place.ignored]
+
+
+def _named(part: Part) -> Image:
+    notes = part.descriptor.annotations
+    name = part.name.removeprefix(model.IMAGES)
+    return Image(name, notes.get(model.COMPONENT, ""), notes[CONTAINERD_NAME], part.descriptor.digest, part)
 
 
 # -- hashing ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from kubewright.verify.bundle_model import BundlePredicate, index_of, title
 from kubewright.verify.dsse import pae
 from kubewright.verify.errors import ArtifactMissingError, JsonSizeError, RevokedKeyError, SignatureError, UnknownKeyError
 from kubewright.verify.evidence import Ignored
-from kubewright.verify.layout import is_place
+from kubewright.verify.layout import is_image_place, is_place
 from kubewright.verify.policy import Policy
 from kubewright.verify.statement import parse_statement
 
@@ -234,6 +234,14 @@ def place_of(part: Part) -> str:
     place = "/".join([*words[:2], words[2].replace("/", "-")])
     if not is_place(place):
         raise _wrong(f"{part.name}: {place[:100]!r} is not NAME/VERSION/OS-ARCH")
+    return place
+
+
+def image_place_of(part: Part, platform: str) -> str:
+    """images/NAME/VERSION/OS-ARCH of an image: where a set has it."""
+    place = f"{part.name}/{part.descriptor.annotations.get(model.VERSION, '')}/{platform.replace('/', '-')}"
+    if not is_image_place(place):
+        raise _wrong(f"{place[:100]!r} is not images/NAME/VERSION/OS-ARCH")
     return place
 
 

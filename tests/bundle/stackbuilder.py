@@ -94,7 +94,7 @@ class StackBuilder(ProjectBuilder):
 
     def make(self) -> Made:
         project = self.project()
-        return make_bundle(project, project.stacks["tiny"], PLATFORM, self.key, QUIET, describe)
+        return make_bundle(project, project.stacks["tiny"], PLATFORM, self.key, QUIET, describe, describe_image)
 
     def policy(self) -> Path:
         path = self.root.parent / f"{self.root.name}.toml"
@@ -105,6 +105,15 @@ class StackBuilder(ProjectBuilder):
 
 def describe(project: Project, component: Component, found: BuildRecord) -> Mapping[str, bytes]:
     """Documents of the right names: what is in them is tested with the SBOMs."""
+    return {
+        "sbom.cdx.json": b'{"bomFormat":"CycloneDX"}',
+        "sbom.spdx.json": b'{"spdxVersion":"SPDX-2.3"}',
+        "ATTRIBUTION": b"Apache-2.0",
+    }
+
+
+def describe_image(*_: object) -> Mapping[str, bytes]:
+    """The same of an image."""
     return {
         "sbom.cdx.json": b'{"bomFormat":"CycloneDX"}',
         "sbom.spdx.json": b'{"spdxVersion":"SPDX-2.3"}',

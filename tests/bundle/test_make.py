@@ -66,9 +66,9 @@ def test_a_stack_s_bundle_satisfies_a_policy(stack: StackBuilder) -> None:
             assert [each.reference for each in bundle.images] == [REFERENCE]
             named = f"{REFERENCE}@{bundle.images[0].digest}"
             assert bundle.read(bundle.manifests["server.yaml"]).decode() == POD.replace(REFERENCE, named)
-            assert set(bundle.licences) == {f"{name}/ATTRIBUTION" for name in ("server", "client", "addons")} | {
-                "kubewright/LICENSE"
-            }
+            assert set(bundle.licences) == {
+                f"{name}/ATTRIBUTION" for name in ("server", "client", "addons", "images/server")
+            } | {"kubewright/LICENSE"}
             assert "kubewright-verify.pyz" in bundle.installer
             assert bundle.stack_definition() == (stack.root / "stacks/tiny.toml").read_bytes()
 
@@ -77,7 +77,7 @@ def test_statements_are_referrers_of_what_they_are_about(stack: StackBuilder) ->
     found = names(stack.make())
     key = stack.key.key_id
     assert {f"components/client/{kind}.{key}.sigstore.json" for kind in ("provenance", "cyclonedx", "spdx")} <= found
-    assert f"images/server/server.provenance.{key}.sigstore.json" in found
+    assert f"images/server/provenance.{key}.sigstore.json" in found
     assert {f"release/release.{key}.sigstore.json", f"bundle.{key}.sigstore.json"} <= found
 
 

@@ -4,7 +4,7 @@
     made.write()                     # tmp_path/b.oci.tar.zst and tmp_path/b.oci
     made.verify(made.file)
 
-The component etcd has an image with its program in it, which is therefore not a file of the bundle.
+The component etcd has an image with its program in it (``ImageSet``), which is therefore not a file of the bundle.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from setbuilder import OUTPUTS, PLATFORM, VERSIONS, SetBuilder, place, private_key, public_key
+from imageset import REFERENCE, ImageSet, blobs
+from setbuilder import OUTPUTS, PLATFORM, VERSIONS, place, private_key, public_key
 
 from kubewright.bundle.contents import ComponentPart, Draft, File, ImagePart, Ingredients, of_bytes
-from kubewright.model.digestsfile import Digests
 from kubewright.oci.archive_write import write_archive
 from kubewright.oci.layer import file, write_layer
 from kubewright.oci.layout import FilePart, Layout, write_directory
@@ -28,7 +28,6 @@ from kubewright.trust.keys import SigningKey
 from kubewright.verify.bundle_check import BundleOptions, VerifiedBundle, verify_bundle
 from kubewright.verify.policy import load_policy
 
-REFERENCE = "registry.k8s.io/etcd:3.7.3"
 IN_IMAGES = {("etcd", "etcd")}
 
 
@@ -36,22 +35,23 @@ def signing_key(operator: str) -> SigningKey:
     return SigningKey(private_key(operator), public_key(operator))
 
 
-class BundleBuilder(SetBuilder):
+class BundleBuilder(ImageSet):
     """A set and what a bundle is made of; ``ingredients`` may be changed before ``write``."""
 
     def __init__(self, root: Path) -> None:
-        self.image = an_image("etcd", REFERENCE, OUTPUTS["etcd"]["etcd"][1])
         super().__init__(root)
+        self.image = self._image()
         self.file = root / "b.oci.tar.zst"
         self.directory = root / "b.oci"
         self.ingredients = self._ingredients()
 
-    def digests(self) -> Digests:
-        found = super().digests()
-        digest = Descriptor.of("", self.image.manifest).digest
-        listed = found.components["etcd"][PLATFORM]
-        listed = replace(listed, images={"etcd": digest}, image_keys={"etcd": "sha256:" + "e" * 64})
-        return Digests(components={**found.components, "etcd": {PLATFORM: listed}})
+    def _image(self) -> ImagePart:
+        found: dict[str, Source] = {f"sha256:{each.name}": FilePart(each) for each in blobs(self.layout)}
+        manifest = found.pop(self.manifest)
+        assert isinstance(manifest, FilePart)
+        folder = self.attestations / "images" / place("etcd")
+        about = {path.name: path.read_bytes() for path in sorted(folder.glob("*.sigstore.json"))}
+        return ImagePart("etcd", "etcd", "3.7.3", REFERENCE, manifest.path.read_bytes(), found, about)
 
     def _ingredients(self) -> Ingredients:
         return Ingredients(
@@ -60,7 +60,7 @@ class BundleBuilder(SetBuilder):
             PLATFORM,
             7,
             tuple(self.component(name) for name in OUTPUTS),
-            (replace(self.image, statements=self.statements("etcd")),),
+            (self.image,),
             tuple(of_bytes(path.name, path.read_bytes()) for path in sorted(self.release.glob("*.toml"))),
             {path.name: path.read_bytes() for path in sorted(self.release.glob("*.json"))},
             (of_bytes("tiny.toml", b'name = "tiny"\n'),),
@@ -92,11 +92,11 @@ class BundleBuilder(SetBuilder):
         """Replace some of the ingredients."""
         self.ingredients = replace(self.ingredients, **changes)
 
-    def layout(self, *operators: str) -> Layout:
+    def signed_layout(self, *operators: str) -> Layout:
         return Draft(self.ingredients).sign(*(signing_key(each) for each in operators or ("site",)))
 
     def write(self, *operators: str, change: Callable[[Layout], Layout] = lambda layout: layout) -> None:
-        layout = change(self.layout(*operators))
+        layout = change(self.signed_layout(*operators))
         write_archive(layout, self.file)
         write_directory(layout, self.directory)
 
@@ -116,4 +116,4 @@ def an_image(name: str, reference: str, content: bytes) -> ImagePart:
     ).to_bytes()
     described = Descriptor.of(CONFIG, config)
     manifest = Manifest(described, (layer,)).to_bytes()
-    return ImagePart(name, name, reference, manifest, {layer.digest: out.getvalue(), described.digest: config})
+    return ImagePart(name, name, "1.0.0", reference, manifest, {layer.digest: out.getvalue(), described.digest: config})

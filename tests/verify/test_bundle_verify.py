@@ -388,7 +388,7 @@ def test_a_statement_of_a_stranger_beside_a_good_one_is_ignored_and_said(made: B
 def test_the_statement_of_another_bundle_is_refused(made: BundleBuilder, tmp_path: Path) -> None:
     other = BundleBuilder(tmp_path / "other")
     other.change(manifests=())
-    theirs = other.layout()
+    theirs = other.signed_layout()
 
     def swap(layout: Layout) -> Layout:
         """Their list of contents and statement over our blobs."""
@@ -441,25 +441,61 @@ def test_a_file_of_another_kind_is_refused(made: BundleBuilder) -> None:
         made.verify_bundle()
 
 
-def test_another_image_than_digests_toml_lists_is_refused(made: BundleBuilder) -> None:
-    made.change(images=(an_image("etcd", REFERENCE, b"\x7fELF evil"),))
+def test_another_image_than_was_assembled_is_refused(made: BundleBuilder) -> None:
+    evil = an_image("etcd", REFERENCE, b"\x7fELF evil")
+    made.change(images=(replace(made.image, manifest=evil.manifest, blobs=evil.blobs),))
+    made.write()
+    with pytest.raises(ImageRefusedError, match=r"images/etcd is .*, signed is "):
+        made.verify_bundle()
+
+
+def test_an_image_under_another_reference_than_was_signed_is_refused(made: BundleBuilder) -> None:
+    made.change(images=(replace(made.image, reference="registry.k8s.io/pause:3.10"),))
+    made.write()
+    with pytest.raises(ImageRefusedError, match=r"is registry\.k8s\.io/pause:3\.10 "):
+        made.verify_bundle()
+
+
+def test_an_image_that_nobody_signed_is_refused(made: BundleBuilder) -> None:
+    made.change(images=(replace(made.image, statements={}),))
+    made.write()
+    with pytest.raises(errors.ProvenanceError):
+        made.verify_bundle()
+
+
+def test_an_image_of_another_version_is_refused(made: BundleBuilder) -> None:
+    for version, error in (("3.7.4", errors.StatementError), ("../3", BundleContentError), ("", BundleContentError)):
+        made.change(images=(replace(made.image, version=version),))
+        made.write()
+        with pytest.raises(error):
+            made.verify_bundle()
+
+
+def test_an_image_that_digests_toml_has_otherwise_is_refused(made: BundleBuilder) -> None:
+    made.list_image("sha256:" + "0" * 64)
+    made.change(release=made._ingredients().release, release_statements=made._ingredients().release_statements)
     made.write()
     with pytest.raises(ImageRefusedError, match=r"digests\.toml says"):
         made.verify_bundle()
 
 
-def test_an_image_that_digests_toml_does_not_list(made: BundleBuilder) -> None:
-    made.change(images=(*made.ingredients.images, an_image("more", "registry.k8s.io/more:1", b"\x7fELF more")))
+def test_an_image_of_a_component_that_is_left_out_is_refused(made: BundleBuilder) -> None:
+    made.change(components=made.ingredients.components[1:])
     made.write()
-    with pytest.raises(ImageRefusedError, match="does not list it"):
+    with pytest.raises(errors.ArtifactUnknownError, match="is not in this bundle"):
         made.verify_bundle()
-    made.write_policy(unlisted='unlisted = "allow"')
-    assert len(made.verify_bundle().images) == 2
+
+
+def test_an_image_without_enough_assemblies_is_refused(made: BundleBuilder) -> None:
+    few = {name: data for name, data in made.image.statements.items() if name != second("provenance")}
+    made.change(images=(replace(made.image, statements=few),))
+    made.write()
+    with pytest.raises(errors.ThresholdError):
+        made.verify_bundle()
 
 
 def test_two_images_under_one_reference_are_refused(made: BundleBuilder) -> None:
-    made.change(images=(*made.ingredients.images, replace(made.image, name="again")))
-    made.write_policy(unlisted='unlisted = "allow"')
+    made.change(images=(*made.ingredients.images, an_image("again", REFERENCE, b"\x7fELF again")))
     made.write()
     with pytest.raises(BundleContentError, match="has no reference or not one of its own"):
         made.verify_bundle()
@@ -561,7 +597,7 @@ def test_an_index_in_the_place_of_a_manifest_is_refused(made: BundleBuilder) -> 
 
 def test_a_referrer_about_itself_cannot_be_made_and_one_about_nothing_is_refused(made: BundleBuilder) -> None:
     """A digest cannot be in what it is the digest of; so a circle would need a subject that is not there."""
-    layout = made.layout()
+    layout = made.signed_layout()
     value = json.loads(layout.index)
     statement = entry(value["manifests"], f"components/runc/{second('provenance')}")
     manifest = json.loads(layout.blobs[statement["digest"]])  # type: ignore[arg-type]

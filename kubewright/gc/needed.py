@@ -16,12 +16,18 @@ from kubewright.building.inputs import root_name, tree_name
 from kubewright.errors import LockOutdatedError, StoreCorruptError
 from kubewright.fetch.git import repository_name
 from kubewright.fetch.gomodule import TOOLCHAIN_MODULE, toolchain_version
+from kubewright.images.assemble import KEPT
+from kubewright.images.layers import package_key
+from kubewright.images.plan import images, plan_image
+from kubewright.images.record import KIND as IMAGES
+from kubewright.images.record import LayerKind
 from kubewright.model.lockfile import FILE, LockedBuilder, LockedComponent
 from kubewright.project import Component, Project
 from kubewright.report import Progress
 
-#: refs whose names are keys of components; refs of other kinds are not the collector's to judge, and stay
-KINDS = ("record", "rebuild", "modules")
+#: refs whose names are keys of components, images and packages' layers; those of other kinds are not the collector's to judge,
+#: and stay
+KINDS = ("record", "rebuild", "modules", IMAGES, KEPT)
 
 
 @dataclass(slots=True)
@@ -60,6 +66,7 @@ def find_needed(project: Project, progress: Progress) -> Needed:
             if not _add_keys(needed, project, name, progress):
                 uncertain.add(name)
     _add_builds(needed, project, uncertain)
+    _add_images(needed, project)
     return needed
 
 
@@ -149,6 +156,22 @@ def _add_builds(needed: Needed, project: Project, uncertain: set[str]) -> None:
         if ("modules", name) in needed.refs:
             needed.blobs.add(digest)
     needed.blobs |= _blobs_of_other_kinds(project)
+
+
+def _add_images(needed: Needed, project: Project) -> None:
+    """Records of images as recipes and lock have them now, and layers of locked packages."""
+    store = project.store
+    packages = [package for builder in project.lock.builders.values() for package in builder.packages]
+    kinds: tuple[LayerKind, ...] = ("package", "certificates")
+    needed.refs |= {(KEPT, record.key_name(package_key(kind, package))) for package in packages for kind in kinds}
+    for name, recipe in images(project).items():
+        for platform in recipe.platforms:
+            try:
+                needed.refs.add((IMAGES, record.key_name(plan_image(project, name, platform).key)))
+            except LockOutdatedError:  # not certain: all stay
+                needed.refs |= {(IMAGES, each) for each in store.refs(IMAGES)}
+    for kind in (IMAGES, KEPT):
+        needed.blobs |= {digest for name, digest in store.refs(kind).items() if (kind, name) in needed.refs}
 
 
 def _blobs(data: Any, name: str) -> set[str]:

@@ -48,9 +48,9 @@ def assemble_twice(project: Project, plan: Plan, progress: Progress) -> ImageRec
     """Two assemblies from the same inputs that share nothing else. Raises IrreproducibleError that names the first layer that
     differs."""
     with project.store.scratch("accept") as scratch:
-        first = assemble(project, plan, scratch / "one" / "layout", progress)
+        first = assemble(project, plan, scratch / "one" / "layout", progress, remembered=False)
         with _other_conditions():
-            second = assemble(project, plan, scratch / "another place" / "layout", progress)
+            second = assemble(project, plan, scratch / "another place" / "layout", progress, remembered=False)
     if first != second:
         layers = zip(first.layers, second.layers, strict=False)
         where = next((f"layer {one.kind} {one.name}" for one, other in layers if one != other), "its configuration")

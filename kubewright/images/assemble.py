@@ -1,32 +1,27 @@
-"""Assemble one image: inputs -> layers, configuration, manifest, in an OCI layout that appears as a whole or not at all.
+"""Assemble one image: layers, configuration, manifest, in an OCI layout that appears as a whole or not at all.
 
-One layer for each input, so that a new version of one sends one layer: the base, the certificates, each package, the outputs of
-each component, files of the source, links. A layer's time is its input's: packages and what we make have 1980, outputs the date
-of their component's source; a new Kubernetes does not touch the layer of libc6.
+Layers of packages are kept in the store, and of the others the digests, so that another image with the same ones costs copying
+and one hash. An assembly that is to be independent of others asks for none of it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from kubewright import __version__
 from kubewright.building.component import existing
 from kubewright.building.inputs import ensure_packages
-from kubewright.errors import BuildError, OutputError
-from kubewright.files.deb import merged
-from kubewright.files.digest import sha256_bytes
-from kubewright.files.tree import NORMAL_TIME
-from kubewright.images import packages
-from kubewright.images.base import PATH, base_entries
+from kubewright.errors import BuildError
+from kubewright.images.base import PATH
+from kubewright.images.layers import Layer, layers
 from kubewright.images.plan import CERTIFICATES, Plan
-from kubewright.images.record import ImageRecord, LayerKind, RecordedLayer
-from kubewright.images.sources import source_file
-from kubewright.model.image_model import CAPABILITIES, links_of, output_of
-from kubewright.model.lockfile import LockedPackage
-from kubewright.oci.layer import Entry, directory, file, link, write_layer
+from kubewright.images.record import ImageRecord, RecordedLayer
+from kubewright.oci.errors import BlobDamagedError, LayerError
+from kubewright.oci.layer import write_layer
 from kubewright.oci.layout import LayoutWriter, new_layout
 from kubewright.oci.model import (
     CONFIG,
@@ -42,19 +37,14 @@ from kubewright.oci.model import (
 )
 from kubewright.oci.source import FilePart
 from kubewright.project import Component, Project
-from kubewright.record import BuildRecord, RecordedOutput
+from kubewright.record import BuildRecord, key_name
 from kubewright.report import Meter, Progress
+from kubewright.store import Store
 
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A layer to write: its entries, and the digests of what it is made of."""
-
-    kind: LayerKind
-    name: str
-    entries: list[Entry]
-    mtime: int
-    inputs: dict[str, str]
+#: refs to layers that are blobs of the store
+KEPT: Final = "layer"
+#: refs to digests of layers that are not
+KNOWN: Final = "layer-digest"
 
 
 def assemble(
@@ -63,8 +53,11 @@ def assemble(
     target: Path,
     progress: Progress,
     check: Callable[[ImageRecord], None] = lambda record: None,
+    *,
+    remembered: bool = True,
 ) -> ImageRecord:
     """Write the image's layout at ``target``, in place of what is there; when ``check`` raises, that stays as it is.
+    ``remembered``: layers may come from earlier assemblies.
 
     Raises BuildError (a component has not been built), StoreCorruptError, LayerError, and the errors of fetching packages.
     """
@@ -73,7 +66,10 @@ def assemble(
     progress.stage("layers")
     meter = _metered(progress, plan.label)
     with project.store.scratch("image") as scratch, new_layout(target, meter) as writer:
-        made = [_write(writer, layer) for layer in _layers(project, plan, builds, scratch, progress)]
+        made = [
+            _write(project.store, writer, layer, scratch / str(at), remembered)
+            for at, layer in enumerate(layers(project, plan, builds, progress))
+        ]
         record = _finish(writer, plan, tuple(made))
         check(record)
         progress.stage("sync")
@@ -104,92 +100,37 @@ def _metered(progress: Progress, what: str) -> Callable[[int], None]:
     return told
 
 
-def _write(writer: LayoutWriter, layer: _Layer) -> RecordedLayer:
-    made = writer.add_made(functools.partial(write_layer, layer.entries, mtime=layer.mtime))
+def _write(store: Store, writer: LayoutWriter, layer: Layer, scratch: Path, remembered: bool) -> RecordedLayer:
+    kind, name = KEPT if layer.kept else KNOWN, key_name(layer.key)
+    known = store.ref(kind, name) if remembered and layer.key else None
+    if known and layer.kept:
+        size = _copy(store, writer, known)
+        if size is not None:
+            return RecordedLayer(layer.kind, layer.name, known, size, layer.inputs)
+    entries = layer.entries(scratch)
+    if known and not layer.kept:  # its digest says it of all of them at once
+        entries = [replace(entry, digest="") for entry in entries]
+    made = writer.add_made(functools.partial(write_layer, entries, mtime=layer.mtime))
+    if known and not layer.kept and made.digest != known:
+        message = f"the layer of {layer.name} is {made.digest}, and was {known} when it was made of the same inputs before"
+        raise LayerError(message, remedy=f"the store's copy of an input is damaged: ./doit build:{layer.name}")
+    if remembered and layer.key and (layer.kept or not known):
+        if layer.kept:
+            store.put_file(writer.path(made.digest), made.digest)
+        store.set_ref(kind, name, made.digest)
     return RecordedLayer(layer.kind, layer.name, made.digest, made.size, layer.inputs)
 
 
-# -- layers -------------------------------------------------------------------------------------------------------
-
-
-def _layers(
-    project: Project, plan: Plan, builds: dict[str, BuildRecord], scratch: Path, progress: Progress
-) -> Iterator[_Layer]:
-    """Lowest first."""
-    image = plan.image
-    yield _Layer("base", "base", base_entries(merged=bool(image.root)), NORMAL_TIME, {})
-    if plan.certificates:
-        deb = _deb(project, plan.certificates, scratch / "certificates")
-        entries = packages.certificate_entries(deb, scratch / "certificates" / "files")
-        yield _Layer("certificates", "ca-certificates", entries, NORMAL_TIME, _pinned(plan.certificates))
-    for package in plan.packages:
-        deb = _deb(project, package, scratch / package.name)
-        entries = packages.package_entries(deb, package.name, scratch / package.name / "files")
-        yield _Layer("package", package.name, entries, NORMAL_TIME, _pinned(package))
-    for name in sorted(builds, key=lambda each: (each == plan.component.name, each)):
-        yield from _component_layer(project, plan, name, builds[name])
-    if image.source_files:
-        yield _source_layer(project, plan, progress)
-    entries = _links(plan)
-    if entries:
-        yield _Layer("links", "links", entries, NORMAL_TIME, {})
-
-
-def _pinned(package: LockedPackage) -> dict[str, str]:
-    return {package.label: f"sha256:{package.sha256}"}
-
-
-def _deb(project: Project, package: LockedPackage, scratch: Path) -> Path:
-    path = scratch / Path(package.path).name
-    project.store.copy_out(f"sha256:{package.sha256}", path)
-    return path
-
-
-def _component_layer(project: Project, plan: Plan, name: str, build: BuildRecord) -> Iterator[_Layer]:
-    made = {output.path: output for output in build.outputs}
-    wanted = [(path, output_of(text, plan.component.name)) for path, text in plan.image.files.items()]
-    chosen = {path: output for path, (component, output) in wanted if component == name}
-    if chosen:
-        entries = [_output_entry(project, plan, path, made[output]) for path, output in sorted(chosen.items())]
-        inputs = {output: made[output].sha256 for output in sorted({*chosen.values()})}
-        mtime = plan.components[name].locked.sources[0].source_date
-        yield _Layer("component", name, entries, mtime, inputs)
-
-
-def _output_entry(project: Project, plan: Plan, path: str, output: RecordedOutput) -> Entry:
-    if output.kind == "tree":
-        raise OutputError(f"{output.path} is a folder, and {path} of {plan.label} a file")
-    capabilities = plan.image.capabilities.get(path, ())
-    content = FilePart(project.store.path(output.sha256), 0, output.size)
-    mode = 0o755 if output.kind == "program" else 0o644
-    return file(_place(plan, path), content, mode, digest=output.sha256, capability=_capability(capabilities))
-
-
-def _capability(names: tuple[str, ...]) -> bytes:
-    """``security.capability`` as the kernel keeps it: struct vfs_cap_data, revision 2, permitted and effective."""
-    if not names:
-        return b""
-    permitted = sum(1 << CAPABILITIES[name] for name in set(names))
-    return (0x02000001).to_bytes(4, "little") + permitted.to_bytes(4, "little") + bytes(12)
-
-
-def _source_layer(project: Project, plan: Plan, progress: Progress) -> _Layer:
-    files = {path: source_file(project, plan.component, wanted, progress) for path, wanted in plan.image.source_files.items()}
-    entries = [file(_place(plan, path), data) for path, data in files.items()]
-    inputs = {plan.image.source_files[path]: sha256_bytes(data) for path, data in sorted(files.items())}
-    return _Layer("source", plan.component.name, entries, plan.source_date, inputs)
-
-
-def _links(plan: Plan) -> list[Entry]:
-    image = plan.image
-    entries = [link(_place(plan, path), target) for path, target in links_of(image).items()]
-    folders = {*image.volumes, image.workdir} - {"/"}
-    return entries + [directory(_place(plan, path)) for path in sorted(folders)]
-
-
-def _place(plan: Plan, path: str) -> str:
-    """Where a path of the recipe is in the image."""
-    return merged(path.lstrip("/")) if plan.image.root else path.lstrip("/")
+def _copy(store: Store, writer: LayoutWriter, digest: str) -> int | None:
+    """Copy a layer that the store has; its size, or None where it has it no longer as it was."""
+    path = writer.path(digest)
+    if path.exists():
+        return path.stat().st_size
+    try:
+        writer.add(digest, FilePart(store.path(digest)))
+        return path.stat().st_size
+    except (BlobDamagedError, FileNotFoundError):
+        return None
 
 
 # -- configuration and manifest -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from kubewright.files.deb import merged
 from kubewright.model.schema import Doc, KeyPath, NotEmpty, Pattern, Problem
 from kubewright.model.template import EARLY, Template
 
@@ -114,11 +115,11 @@ def problems_of_image(image: Image, component: str, outputs: Mapping[str, str], 
         if other == component:
             yield from wrong_output(outputs, component, output, (*path, "files", place))
     taken: dict[str, str] = {}
-    for key, place in _places(image):
+    for key, named in _places(image):
+        place = merged(named.lstrip("/")) if image.root else named.lstrip("/")
         if place in taken:
-            yield Problem(
-                (*path, key), f"{place} is there twice, in `{taken[place]}` and in `{key}`", "give each its own place"
-            )
+            message = f"{named} is there twice, in `{taken[place]}` and in `{key}`"
+            yield Problem((*path, key), message, "give each its own place; with `root`, /bin and /usr/bin are one")
         taken[place] = key
     for place in image.capabilities:
         if place not in image.files:

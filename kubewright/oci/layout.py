@@ -90,12 +90,12 @@ class LayoutWriter:
     def add_bytes(self, data: bytes) -> Written:
         """Add a small blob."""
         digest = digest_of(data)
-        self._write(self._path(digest), data)
+        self._write(self.path(digest), data)
         return Written(digest, len(data))
 
     def fill(self, digest: str, pieces: Iterable[bytes], progress: Report) -> None:
         """Add a blob from a stream that checks itself."""
-        with self._path(digest).open("xb", buffering=0) as out:
+        with self.path(digest).open("xb", buffering=0) as out:
             os.fchmod(out.fileno(), 0o644)
             for piece in pieces:
                 _write_all(out, piece)
@@ -103,7 +103,7 @@ class LayoutWriter:
 
     def add(self, digest: str, source: Source) -> None:
         """Add a blob of which the digest is known. Raises BlobDamagedError when its bytes are others."""
-        path = self._path(digest)
+        path = self.path(digest)
         found = hashlib.sha256()
         with path.open("xb", buffering=0) as out:
             os.fchmod(out.fileno(), 0o644)
@@ -112,6 +112,7 @@ class LayoutWriter:
                 _write_all(out, piece)
                 self._progress(len(piece))
         if "sha256:" + found.hexdigest() != digest:
+            path.unlink()
             where = source.path if isinstance(source, FilePart) else "bytes in memory"
             raise BlobDamagedError(f"{where} has sha256:{found.hexdigest()}, not {digest}", remedy="make it again")
 
@@ -121,10 +122,11 @@ class LayoutWriter:
         with temporary.open("xb", buffering=1 << 20) as out:
             os.fchmod(out.fileno(), 0o644)
             made = write(out)
-        temporary.rename(self._path(made.digest))
+        temporary.rename(self.path(made.digest))
         return made
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """Where a blob that has been added is."""
         return self._blobs / sha256_hex(digest)
 
     def _write(self, path: Path, data: bytes) -> None:

@@ -128,7 +128,7 @@ def _syntax_error(text: str, name: str, error: type[KubewrightError], reason: to
     if re.search(r"overwrite|twice|already|mutate|redefine|Cannot declare", what):
         cited = text.split("\n")[line - 1].strip()
         return error(f"{name}:{line}: duplicate key or table: {cited} ({what})", remedy="keep one of the two")
-    return error(f"{name}:{line}: not TOML: {what}", remedy="compare with docs/recipes.md or with a neighbour")
+    return error(f"{name}:{line}: not TOML: {what}", remedy=_REMEDIES.get(error, "is it the file that you meant?"))
 
 
 def _line_in(message: str) -> int:

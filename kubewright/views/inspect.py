@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubewright.errors import UsageError, plain
+from kubewright.errors import UsageError, one_line, plain
 from kubewright.files.digest import sha256_file
 from kubewright.verify.bundle import SUFFIX, parse_bundle
 from kubewright.verify.errors import CertificateError, VerifyError
@@ -64,7 +64,7 @@ def as_data(found: Iterable[Said]) -> dict[str, Any]:
 def as_text(found: list[Said]) -> str:
     """For people: by what the statements are about, then by statement; then the digests that are contested."""
     groups: dict[str, list[Said]] = {}
-    for each in found:
+    for each in map(_in_its_lines, found):
         groups.setdefault(each.about or ("unreadable" if each.problem else "other statements"), []).append(each)
     blocks = [f"{about}\n{indented(_group(said))}" for about, said in sorted(groups.items())]
     return plain("\n\n".join([*blocks, WARNING])) + "\n"
@@ -155,6 +155,16 @@ def _inner(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 # -- showing ------------------------------------------------------------------------------------------------------
+
+
+def _in_its_lines(said: Said) -> Said:
+    """The same with no line break in any word: what nobody has verified does not write lines that we seem to say."""
+    words = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
+    return Said(**{name: one_line(value) if isinstance(value, str) else _words(value) for name, value in words.items()})
+
+
+def _words(value: Mapping[str, str]) -> Mapping[str, str]:
+    return {one_line(name): one_line(word) for name, word in value.items()}
 
 
 def _group(said: list[Said]) -> str:

@@ -110,12 +110,13 @@ def test_a_bundle_does_not_write_on_the_terminal(tmp_path: Path) -> None:
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": "x", "digest": {"sha256": "ab" * 32}}],
         "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {"runDetails": {"builder": {"id": "\x1b[2Jverified\u202e"}}},
+        "predicate": {"runDetails": {"builder": {"id": "\x1b[2Jverified\u202e"}, "metadata": {"finishedOn": "\nverified: y"}}},
     }
     path = tmp_path / "provenance.0.sigstore.json"
     path.write_bytes(sign_statement(evil, new_key(tmp_path / "key")))
     text = as_text(inspect(path))
     assert "\\u001b[2Jverified\\u202e" in text
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("verified")]
     assert text.replace("\n", "").isprintable()
 
 

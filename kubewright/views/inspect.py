@@ -159,8 +159,8 @@ def _inner(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _in_its_lines(said: Said) -> Said:
     """The same with no line break in any word: what nobody has verified does not write lines that we seem to say."""
-    words = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-    return Said(**{name: one_line(value) if isinstance(value, str) else _words(value) for name, value in words.items()})
+    words = {name: one_line(getattr(said, name)) for name in ("file", "signer", "kind", "about", "problem")}
+    return Said(**words, facts=_words(said.facts), subjects=_words(said.subjects))
 
 
 def _words(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -9,8 +9,11 @@ import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from site_world import QUIET, Site
 
 from kubewright.errors import IntegrityError, KubewrightError, MirrorIndexError, MirrorLacksError, NetworkError
@@ -78,7 +81,23 @@ def link_out(root: Path) -> None:
     (root / TOOL).symlink_to(root.parent / "secret")
 
 
-TAMPERED = [swap_modules, other_go_mod, other_deb, truncate_zip, no_zip_at_all, bomb, other_archive, other_toolchain, link_out]
+def holes(root: Path) -> None:
+    (root / TOOL).unlink()
+    with (root / TOOL).open("wb") as file:
+        file.truncate(1 << 42)
+
+
+TAMPERED = [
+    swap_modules,
+    other_go_mod,
+    other_deb,
+    truncate_zip,
+    no_zip_at_all,
+    bomb,
+    other_archive,
+    other_toolchain,
+    link_out,
+]
 
 
 @pytest.mark.parametrize("tamper", TAMPERED, ids=lambda function: function.__name__)
@@ -98,7 +117,7 @@ def original_bytes(site: Site) -> set[bytes]:
     return {path.read_bytes() for path in (site.folder / "mirror").rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("tamper", TAMPERED, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("tamper", [*TAMPERED, holes], ids=lambda function: function.__name__)
 def test_check_finds_all_of_it(mirrored: Site, tamper: Callable[[Path], None]) -> None:
     root = mirrored.copy()
     tamper(root)
@@ -178,6 +197,45 @@ def test_an_index_that_is_none(mirrored: Site, text: str) -> None:
     (root / "index.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(MirrorIndexError):
         check_mirror(root, QUIET)
+
+
+WORDS = st.text("a./\\\n\0-", max_size=6) | st.sampled_from(["release", "go/a.zip", "0" * 64, "kubernetes", "module", "0" * 40])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = [
+    *((name,) for name in ("version", "releases", "files", "other")),
+    *(("releases", 0, name) for name in ("folder", "stack", "commit", "sequence", "lock", "files", "other")),
+    *(("files", "go/a.zip", name) for name in ("sha256", "size", "kind", "other")),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(KEYS), VALUES)
+def test_an_index_with_one_other_value_is_refused_or_comes_back_as_it_was(key: tuple[str | int, ...], value: object) -> None:
+    file = {"sha256": "0" * 64, "size": 1, "kind": "module"}
+    release = {
+        "folder": "release",
+        "stack": "kubernetes",
+        "commit": "0" * 40,
+        "sequence": 1,
+        "lock": "0" * 64,
+        "files": ["go/a.zip"],
+    }
+    data: Any = {"version": 1, "releases": [release], "files": {"go/a.zip": file}}
+    assert json.loads(dump(parse(json.dumps(data).encode(), "x"))) == data
+    inner = data
+    for name in key[:-1]:
+        inner = inner[name]
+    inner[key[-1]] = value
+    try:
+        index = parse(json.dumps(data).encode(), "x")
+    except MirrorIndexError:
+        return
+    assert json.loads(dump(index)) == data
+    assert not [path for path in index.files if path.startswith("/") or ".." in path.split("/")]
 
 
 def test_a_repository_whose_configuration_names_programs(mirrored: Site) -> None:

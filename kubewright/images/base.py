@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from kubewright.oci.layer import Entry, directory, file, link
@@ -24,12 +26,17 @@ _MERGED: Final = ("bin", "lib", "lib64", "sbin")
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def base_entries(*, merged: bool) -> list[Entry]:
-    """``merged``: with /bin, /sbin, /lib and /lib64 as links into /usr, for the packages above."""
+def base_entries(
+    *, merged: bool, users: Mapping[str, str] = MappingProxyType({}), groups: Mapping[str, str] = MappingProxyType({})
+) -> list[Entry]:
+    """``merged``: with /bin, /sbin, /lib and /lib64 as links into /usr, for the packages above. ``users``: name -> UID:GID,
+    ``groups``: name -> GID:MEMBER,..., besides those of every image."""
+    more_users = "".join(f"{name}:x:{numbers}:{name}:/nonexistent:/sbin/nologin\n" for name, numbers in sorted(users.items()))
+    more_groups = "".join(f"{name}:x:{members}\n" for name, members in sorted(groups.items()))
     entries = [
-        file("etc/group", _GROUPS.encode()),
+        file("etc/group", (_GROUPS + more_groups).encode()),
         file("etc/nsswitch.conf", _NSSWITCH.encode()),
-        file("etc/passwd", _USERS.encode()),
+        file("etc/passwd", (_USERS + more_users).encode()),
         directory("root", 0o700),
         directory("tmp", 0o1777),
     ]

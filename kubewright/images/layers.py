@@ -50,7 +50,7 @@ class Layer:
 def layers(project: Project, plan: Plan, builds: Mapping[str, BuildRecord], progress: Progress) -> Iterator[Layer]:
     """Lowest first; ``builds``: of the components whose outputs it holds. Raises OutputError, RecipeError, errors of inputs."""
     image = plan.image
-    base = base_entries(merged=bool(image.root))
+    base = base_entries(merged=bool(image.root), users=image.users, groups=image.groups)
     yield Layer("base", "base", lambda scratch: base, NORMAL_TIME, {})
     if plan.certificates:
         yield _package(project, plan.certificates, "certificates")
@@ -122,8 +122,9 @@ def _source(project: Project, plan: Plan, progress: Progress) -> Layer:
 def _links(plan: Plan) -> list[Entry]:
     image = plan.image
     entries = [link(_place(plan, path), target) for path, target in links_of(image).items()]
-    folders = {*image.volumes, image.workdir} - {"/"}
-    return entries + [directory(_place(plan, path)) for path in sorted(folders)]
+    modes = {**dict.fromkeys((*image.volumes, image.workdir), "755"), **image.folders}
+    modes.pop("/", None)
+    return entries + [directory(_place(plan, path), int(mode, 8)) for path, mode in sorted(modes.items())]
 
 
 def _place(plan: Plan, path: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from kubewright import keys
 from kubewright.canonical import canonical_digest
 from kubewright.errors import LockOutdatedError, RecipeError, UsageError
-from kubewright.model.image_model import Image, components_of, output_of, wrong_output
+from kubewright.model.image_model import LATER, Image, components_of, output_of, wrong_output
 from kubewright.model.lockfile import LockedBuilder, LockedPackage
 from kubewright.model.recipe import Recipe
 from kubewright.model.schema import KeyPath, Problem
@@ -112,7 +112,7 @@ def image_key(
         {
             "procedure": IMAGE_PROCEDURE,
             "platform": component.platform,
-            "image": dataclasses.asdict(image),
+            "image": {key: said for key, said in dataclasses.asdict(image).items() if said or key not in LATER},
             "components": {name: other.key for name, other in others.items()},
             "packages": [[each.name, each.version, each.architecture, each.sha256] for each in packages],
             "certificates": certificates.sha256 if certificates else "",

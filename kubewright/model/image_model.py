@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from kubewright.files.deb import merged
 from kubewright.model.schema import Doc, KeyPath, NotEmpty, Pattern, Problem
@@ -30,6 +30,9 @@ Reference = Annotated[
         "a full reference such as registry.k8s.io/pause:3.10",
     ),
     Template(EARLY, ()),
+]
+_Account = Annotated[
+    str, Pattern(r"(?!(root|nobody|nonroot)$)[a-z_][a-z0-9_-]*", "the name of a user or group that not every image has")
 ]
 Capability = Literal["net_admin", "net_bind_service", "net_raw"]
 #: the numbers of capabilities(7)
@@ -95,6 +98,22 @@ class Image:
         tuple[Annotated[str, Pattern(r"[0-9]{1,5}/(tcp|udp|sctp)", "a port such as 53/udp")], ...], Doc("Ports, for people.")
     ] = ()
     volumes: Annotated[tuple[ImagePath, ...], Doc("Folders with data of their own; they are made.")] = ()
+    folders: Annotated[
+        Mapping[ImagePath, Annotated[str, Pattern(r"1?[0-7]{3}", "a mode such as 755 or 1777")]],
+        Doc("Path -> mode of folders which programs expect; packages' own folders have 755 unless they are here."),
+    ] = field(default_factory=dict)
+    users: Annotated[
+        Mapping[_Account, Annotated[str, Pattern(r"[0-9]+:[0-9]+", "UID:GID in numbers")]],
+        Doc("Name -> UID:GID of further users in /etc/passwd."),
+    ] = field(default_factory=dict)
+    groups: Annotated[
+        Mapping[_Account, Annotated[str, Pattern(r"[0-9]+:([a-z_][a-z0-9_-]*(,[a-z_][a-z0-9_-]*)*)?", "GID:MEMBER,...")]],
+        Doc("Name -> GID:MEMBER,... of further groups in /etc/group."),
+    ] = field(default_factory=dict)
+
+
+#: keys that came later: where they are not said they are in no image's key, so that images of before keep theirs
+LATER: Final = ("folders", "users", "groups")
 
 
 def output_of(name: str, component: str) -> tuple[str, str]:
@@ -144,7 +163,7 @@ def links_of(image: Image) -> dict[str, str]:
 
 def _places(image: Image) -> Iterator[tuple[str, str]]:
     """(key, path) of everything that an image puts somewhere."""
-    for key in ("files", "source_files", "links"):
+    for key in ("files", "source_files", "links", "folders"):
         yield from ((key, place) for place in getattr(image, key))
     for program, names in image.aliases.items():
         yield from (("aliases", f"{program.rpartition('/')[0]}/{name}") for name in names)

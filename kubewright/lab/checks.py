@@ -307,7 +307,7 @@ def audited(lab: Lab) -> str:
         said = lab.machines.run(name, _audit())
         if said.status:
             raise LabCheckError(f"{name}: a program of unknown origin runs", details=said.output)
-        count += len(json.loads(said.output))
+        count += len(json.loads(said.result))
     victim = lab.workers[0]
     lab.machines.run(
         victim, ["sh", "-c", "cp /bin/sleep /tmp/stranger && printf x >> /tmp/stranger && chmod 755 /tmp/stranger"]

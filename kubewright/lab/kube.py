@@ -22,11 +22,11 @@ class Kube:
     node: str
 
     def call(self, *words: str) -> str:
-        """What kubectl printed. Raises LabCheckError when it failed."""
+        """What kubectl printed, without its warnings. Raises LabCheckError when it failed."""
         said = self.machines.run(self.node, (*_KUBECTL, *words))
         if said.status:
             raise LabCheckError(f"kubectl {' '.join(words)[:120]} ended with status {said.status}", details=said.output[-4000:])
-        return said.output
+        return said.result
 
     def get(self, *words: str) -> Any:
         """Objects, as data."""

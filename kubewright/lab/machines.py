@@ -59,10 +59,11 @@ def load_state(path: Path) -> State | None:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How a program on a node ended, and what it said."""
+    """How a program on a node ended, and what it said; ``result`` is that without what it said on standard error."""
 
     status: int
     output: str
+    result: str = ""
 
 
 class Machines:
@@ -150,8 +151,9 @@ class Machines:
 
     def run(self, node: str, argv: Sequence[str]) -> Said:
         """Run a program on a node, as root."""
-        ended = self._client.containers.get(self.state.nodes[node]).exec_run(list(argv))
-        return Said(ended.exit_code, ended.output.decode("utf-8", "replace"))
+        ended = self._client.containers.get(self.state.nodes[node]).exec_run(list(argv), demux=True)
+        result, errors = ((part or b"").decode("utf-8", "replace") for part in ended.output)
+        return Said(ended.exit_code, result + errors, result)
 
     def write(self, node: str, path: str, data: bytes, mode: int) -> None:
         """Write a file on a node; what is in it is in no argument of a program."""

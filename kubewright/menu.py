@@ -113,6 +113,15 @@ The same sources give the same bytes. Give its SHA-256 to whoever verifies, over
 
 Needs root, dockerd (docker.io), the bundle of the stack kubernetes and a policy for it: KUBEWRIGHT_LAB_BUNDLE,
 KUBEWRIGHT_LAB_POLICY; else artifacts/bundles/ and site.toml. Results: .kubewright/lab/results/ (JUnit, table).""",
+    "conformance": """Kubernetes' own conformance specs against the lab that runs
+
+    ./doit bundle:conformance          the tests and the images that they run, signed; once
+    ./doit lab:m1 && ./doit conformance:kubernetes
+    ./doit conformance:kubernetes --all    all that e2e.test has, instead of those of recipes/e2e-test/conformance.txt
+
+Every spec that is named has to run and to pass: one that fails, skips itself or no longer exists is an error (184). Settings:
+KUBEWRIGHT_CONFORMANCE_BUNDLE, KUBEWRIGHT_CONFORMANCE_SPECS (another list), KUBEWRIGHT_LAB_POLICY. Results:
+.kubewright/lab/results/conformance/ (JUnit, table, logs).""",
     "requirements": """resolve requirements/*.in to hash-locked requirements/*.txt""",
 }
 

@@ -54,6 +54,7 @@ def all_tasks(project: Project) -> Iterator[Task]:
     yield _single("generate", project, _generate)
     yield _single("verifier", project, _verifier)
     yield from _lab_tasks(project)
+    yield from _conformance_tasks(project)
     yield _single("requirements", project, _requirements)
 
 
@@ -64,6 +65,15 @@ def _lab_tasks(project: Project) -> Iterator[Task]:
         task = _task("lab", name, project, work)
         del task["name"]
         yield {**task, "basename": f"lab:{name}"}
+
+
+def _conformance_tasks(project: Project) -> Iterator[Task]:
+    """``conformance:kubernetes``, only by its name; ``--all`` is the task's own option."""
+    yield {"basename": "conformance", "name": None, "doc": doc("conformance")}
+    task = _task("conformance", "kubernetes", project, _conformance)
+    del task["name"]
+    everything = {"name": "everything", "long": "all", "type": bool, "default": False, "help": "all conformance specs"}
+    yield {**task, "basename": "conformance:kubernetes", "params": [everything]}
 
 
 def _lock_tasks(project: Project) -> Iterator[Task]:
@@ -102,7 +112,7 @@ def _mirror_tasks(project: Project) -> Iterator[Task]:
 
 # -- making tasks -------------------------------------------------------------------------------------------------
 
-Work = Callable[[Project, Progress], None]
+Work = Callable[..., None]  # of the project, a Progress, and the task's own options
 
 
 def _component_tasks(
@@ -176,14 +186,14 @@ def _task(group: str, name: str, project: Project, work: Work, *, exclusive: boo
 
 
 def _action(project: Project, label: str, work: Work, exclusive: bool) -> Callable[[], Any]:
-    def action() -> Any:
+    def action(**options: Any) -> Any:  # doit hands on the task's own options, if it has any
         from doit.exceptions import TaskFailed
 
         report = doit_plugins.progress(label)
         os.umask(0o022)  # what sandboxes mount has to be readable for the uid that they run as
         try:
             with writing(project.settings.store), nullcontext() if exclusive else project.store.in_use():
-                work(project, report)
+                work(project, report, **options)
         except KubewrightError as error:
             report.fail(error)
             return TaskFailed(error.message, report=False)
@@ -422,6 +432,13 @@ def _lab_m1_down(project: Project, report: Progress) -> None:
     from kubewright.lab.prepare import folder_of
 
     report.note("taken away" if down(folder_of(project)) else "there is none")
+
+
+def _conformance(project: Project, report: Progress, everything: bool = False) -> None:
+    from kubewright.lab.conformance import run
+    from kubewright.lab.prepare import prepare_conformance
+
+    run(prepare_conformance(project, report, everything))
 
 
 def _requirements(project: Project, report: Progress) -> None:

@@ -17,3 +17,10 @@ class LabCheckError(LabError):
 
     exit_code = 183
     title = "a check of the lab failed"
+
+
+class ConformanceError(LabError):
+    """A conformance spec that failed, skipped itself or did not run, or a list that names one that does not exist."""
+
+    exit_code = 184
+    title = "conformance is not shown"

@@ -9,6 +9,7 @@ from typing import Final
 from kubewright import pyz
 from kubewright.building.inputs import ensure_root, root_name
 from kubewright.canonical import canonical_digest
+from kubewright.lab.conformance import Given as Conformance
 from kubewright.lab.errors import LabError
 from kubewright.lab.milestone1 import Given
 from kubewright.lab.root import known_files, members, write_tar
@@ -19,6 +20,10 @@ BUILDER: Final = "lab-node"
 #: where the bundle and the policy are, if not where they are expected
 BUNDLE: Final = "KUBEWRIGHT_LAB_BUNDLE"
 POLICY: Final = "KUBEWRIGHT_LAB_POLICY"
+TESTS: Final = "KUBEWRIGHT_CONFORMANCE_BUNDLE"
+#: the list of specs; it is beside the recipe of the tests, whose version it goes with, if not elsewhere
+SPECS: Final = "recipes/e2e-test/conformance.txt"
+OTHER_SPECS: Final = "KUBEWRIGHT_CONFORMANCE_SPECS"
 
 
 def folder_of(project: Project) -> Path:
@@ -28,9 +33,7 @@ def folder_of(project: Project) -> Path:
 
 def prepare(project: Project, progress: Progress) -> Given:
     """Everything that milestone 1 needs. Raises LabError, and what fetching packages raises."""
-    bundle, policy = _bundle(project), Path(os.environ.get(POLICY) or project.root / "site.toml")
-    if not policy.is_file():
-        raise LabError(f"{policy} is not there", remedy=f"kubewright policy new writes one; or set {POLICY}")
+    bundle, policy = _bundle(project, "kubernetes", BUNDLE), _policy(project)
     folder = folder_of(project)
     folder.mkdir(parents=True, exist_ok=True)
     installer = folder / pyz.INSTALL.file
@@ -39,13 +42,27 @@ def prepare(project: Project, progress: Progress) -> Given:
     return Given(folder, bundle, policy, installer, packages, tar, digest, progress.note)
 
 
-def _bundle(project: Project) -> Path:
-    named = os.environ.get(BUNDLE)
+def prepare_conformance(project: Project, progress: Progress, everything: bool) -> Conformance:
+    """Everything that conformance specs need besides a lab that runs. Raises LabError."""
+    bundle = _bundle(project, "conformance", TESTS)
+    listed = Path(os.environ.get(OTHER_SPECS) or project.root / SPECS)
+    return Conformance(folder_of(project), bundle, _policy(project), listed, everything, progress.note)
+
+
+def _policy(project: Project) -> Path:
+    policy = Path(os.environ.get(POLICY) or project.root / "site.toml")
+    if not policy.is_file():
+        raise LabError(f"{policy} is not there", remedy=f"kubewright policy new writes one; or set {POLICY}")
+    return policy
+
+
+def _bundle(project: Project, stack: str, variable: str) -> Path:
+    named = os.environ.get(variable)
     if named:
         return Path(named)
-    made = sorted((project.root / "artifacts" / "bundles").glob("kubernetes-*.oci*"), key=lambda path: path.stat().st_mtime)
+    made = sorted((project.root / "artifacts" / "bundles").glob(f"{stack}-*.oci*"), key=lambda path: path.stat().st_mtime)
     if not made:
-        raise LabError("there is no bundle of the stack kubernetes", remedy=f"./doit bundle:kubernetes, or set {BUNDLE}")
+        raise LabError(f"there is no bundle of the stack {stack}", remedy=f"./doit bundle:{stack}, or set {variable}")
     return made[-1]
 
 

@@ -41,7 +41,9 @@ def test_tasks_exist(path: Path) -> None:
         group, _, name = task.partition(":")
         assert group in HELP.keys() | DOIT, f"./doit {words}"
         name = name.partition("@")[0]
-        assert not name or name.isupper() or name in {*project.recipes, *project.builders, *LABS}, f"./doit {words}"
+        assert not name or name.isupper() or name in {*project.recipes, *project.builders, *project.stacks, *LABS}, (
+            f"./doit {words}"
+        )
 
 
 def test_commands_exist() -> None:

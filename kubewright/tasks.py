@@ -373,7 +373,7 @@ def _test(project: Project, report: Progress) -> None:
         ("format", ["ruff", "format", "--check", "--quiet", "."]),
         ("lint", ["ruff", "check", "--quiet", "."]),
         ("types", ["mypy"]),
-        ("tests", ["pytest", "-n", "2"]),
+        ("tests", ["pytest", "-n", "2", "--dist", "loadgroup"]),
     ):
         report.stage(name)
         _run(project, [sys.executable, "-m", *command])

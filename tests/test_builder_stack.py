@@ -56,6 +56,14 @@ def test_a_builder_says_what_its_schema_allows(text: str, message: str, tmp_path
     ("text", "message"),
     [
         ('name = "y"\nsummary = "s"\ncomponents = ["a"]', r"x\.toml:1: name: 'y' is not the file's name 'x'"),
+        (
+            'name = "x"\nsummary = "s"\ncomponents = ["a"]\n[names]\n"a.b/c:1" = "a"\n[not_built]\n"a.b/c:1" = "y"',
+            r"x\.toml:7: not_built\..*: is one of `names` as well",
+        ),
+        (
+            'name = "x"\nsummary = "s"\ncomponents = ["a"]\n[names]\n"a.b/c" = "a"',
+            r"x\.toml:5: names\..*: 'a\.b/c' is not a full reference",
+        ),
         ('name = "x"\nsummary = "s"\ncomponents = []', r"x\.toml:3: components: is empty"),
         ('name = "x"\nsummary = "s"\ncomponents = ["a",\n"a"]', r"x\.toml:4: components\[1\]: 'a' is there twice"),
         ('name = "x"\nsummary = "s"\ncomponents = ["a/b"]', r"x\.toml:3: components\[0\]: 'a/b' is not a name"),

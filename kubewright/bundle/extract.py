@@ -6,17 +6,18 @@ Everything that is written was hashed on the way; the directory gets its name wh
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from kubewright.bundle.listing import Line, lines
 from kubewright.errors import UsageError
 from kubewright.files.unpack import extract_tar
+from kubewright.model.stack import parse_stack
 from kubewright.oci.errors import DocumentError
 from kubewright.oci.image_archive import write_images
-from kubewright.oci.model import Descriptor
+from kubewright.oci.model import CONTAINERD_NAME, REF_NAME, Descriptor
 from kubewright.oci.reading import OpenLayout
 from kubewright.verify.bundle_contents import is_relative
 from kubewright.verify.pinned import new_copy
@@ -26,6 +27,9 @@ KINDS: Final = ("files", "images", "manifests", "release", "stack", "installer",
 
 #: kind -> what ``listing`` calls the files' part
 _FOLDERS: Final = {"component": "files", **{name: name for name in KINDS}}
+
+#: a stack's file is a page of text
+_MAX_STACK: Final = 1 << 20
 
 Report = Callable[[int], None]
 
@@ -54,11 +58,23 @@ def extract(layout: OpenLayout, target: Path, kinds: frozenset[str], progress: R
             if place:
                 files += 1
                 _write(layout, line, folder / _checked(place, layout.name), progress)
-        listed = [line.blob for line in found if line.what == "image"]
+        listed = [line for line in found if line.what == "image"]
         if "images" in kinds and listed:
             images = len(listed)
-            _write_images(layout, listed, folder / IMAGES_FILE, progress)
+            _write_images(layout, list(_all_names(layout, found, listed)), folder / IMAGES_FILE, progress)
     return Extracted(files, images)
+
+
+def _all_names(layout: OpenLayout, found: list[Line], images: list[Line]) -> Iterator[Descriptor]:
+    """Each image by its reference, and by the further names that the stack has for it."""
+    definition = next((line for line in found if line.part == "stack"), None)
+    text = layout.read(definition.blob, _MAX_STACK).decode(errors="replace") if definition else ""
+    stack = parse_stack(text, f"the stack in {layout.name}", DocumentError) if definition else None
+    for line in images:
+        yield line.blob
+        for name in stack.names_of(line.name.removeprefix("images/")) if stack else ():
+            annotations = {**line.blob.annotations, REF_NAME: name, CONTAINERD_NAME: name}
+            yield replace(line.blob, annotations=annotations)
 
 
 def _place(line: Line, parts: dict[str, str], kinds: frozenset[str]) -> str:

@@ -170,6 +170,12 @@ def check_references(project: Project) -> None:
                 raise RecipeError(message, remedy="give each its own name")
             for problem in problems(image, recipe, project.recipes, set(project.builders), ("image", at)):
                 raise RecipeError(f"recipes/{recipe.name}/recipe.toml: {problem}", remedy=problem.remedy)
+    for stack in project.stacks.values():
+        for reference, name in stack.names.items():
+            if owners.get(name) not in stack.components:
+                known = sorted(image for image, recipe in owners.items() if recipe in stack.components)
+                message = f"stacks/{stack.name}.toml: names.{reference!r}: there is no image {name!r} of its components"
+                raise RecipeError(message, remedy=f"known: {', '.join(known) or 'none'}")
 
 
 def problems(

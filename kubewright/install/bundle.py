@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, cast
 from kubewright.canonical import canonical_digest
 from kubewright.files.digest import sha256_file
 from kubewright.install.content import Content, HostFile, Image, Manifest, image_names
+from kubewright.install.errors import ContentError
+from kubewright.model.stack import parse_stack
 from kubewright.oci.image_archive import write_images
 from kubewright.oci.model import CONTAINERD_NAME, REF_NAME, Descriptor
 from kubewright.verify.bundle_check import BundleOptions, VerifiedBundle, verify_bundle
@@ -35,6 +37,7 @@ def open_bundle(path: Path, policy_file: Path, *, older: str = "") -> Iterator[B
 
 def _content(bundle: VerifiedBundle) -> Content:
     predicate = bundle.contents.predicate
+    stack = parse_stack(bundle.stack_definition().decode(errors="replace"), f"{bundle.stack}.toml of the bundle", ContentError)
     files = tuple(
         HostFile(file.component, file.path, file.digest, file.size, file.mode == 0o755)
         for file in bundle.files
@@ -47,7 +50,9 @@ def _content(bundle: VerifiedBundle) -> Content:
         release=canonical_digest([predicate.lock, predicate.digests]),
         versions={file.component: file.version for file in bundle.files},
         files=files,
-        images=tuple(Image(each.name, each.reference, each.digest, each.size) for each in bundle.images),
+        images=tuple(
+            Image(each.name, each.reference, each.digest, each.size, stack.names_of(each.name)) for each in bundle.images
+        ),
         manifests=tuple(Manifest(PurePosixPath(name).stem, blob.digest) for name, blob in bundle.manifests.items()),
     )
 

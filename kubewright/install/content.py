@@ -25,12 +25,16 @@ class HostFile:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container image. ``digest`` is that of its manifest, ``reference`` is REPOSITORY:TAG, ``size`` that of its layers."""
+    """A container image. ``digest`` is that of its manifest, ``reference`` is REPOSITORY:TAG, ``size`` that of its layers.
+
+    ``names`` are further REPOSITORY:TAG that nodes have to know it by.
+    """
 
     name: str
     reference: str
     digest: str
     size: int
+    names: tuple[str, ...] = ()
 
     @property
     def pinned(self) -> str:
@@ -73,6 +77,9 @@ class Content:
             raise self._missing(f"the component {name}")
         return found
 
+    def has_image(self, name: str) -> bool:
+        return any(each.name == name for each in self.images)
+
     def image(self, name: str) -> Image:
         found = next((each for each in self.images if each.name == name), None)
         if found is None:
@@ -106,13 +113,14 @@ class Source(Protocol):
     def export_images(self, images: Sequence[Image], target: BinaryIO) -> None:
         """Write one OCI archive (a tar of an image layout) with these images, every blob checked against its digest.
 
-        Each manifest is listed twice in its index.json: as REPOSITORY:TAG and as REPOSITORY@DIGEST (``image_names``).
+        Each manifest is listed in its index.json by all names of the image (``image_names``).
         """
 
     def read_manifest(self, manifest: Manifest) -> bytes:
         """The manifest's bytes, unchecked."""
 
 
-def image_names(image: Image) -> tuple[str, str]:
-    """Under which names a node has to know an image: an offline import makes no name by digest by itself."""
-    return image.reference, image.pinned
+def image_names(image: Image) -> tuple[str, ...]:
+    """Under which names a node has to know an image: REPOSITORY:TAG, REPOSITORY@DIGEST (an offline import makes no name by
+    digest by itself), and its further names."""
+    return image.reference, image.pinned, *image.names

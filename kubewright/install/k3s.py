@@ -6,6 +6,7 @@ digest on the way into the archive, and k3s is told of no registry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kubewright.install.content import Content
@@ -19,8 +20,15 @@ STACK: Final = "k3s"
 TOKEN: Final = "/etc/rancher/k3s/token"  # noqa: S105 - where it is
 KUBECONFIG: Final = "/etc/rancher/k3s/k3s.yaml"
 IMAGES: Final = "/var/lib/rancher/k3s/agent/images/kubewright.tar"
-#: Traefik, its charts and servicelb are not of the stack; gateway-api-crd needs a chart too
-_LEFT_OUT: Final = ("gateway-api-crd", "servicelb", "traefik")
+#: part of k3s -> the images without which it is turned off (stacks/k3s.toml says which are not built)
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "coredns": ("coredns",),
+    "gateway-api-crd": ("klipper-helm",),
+    "local-storage": ("local-path-provisioner", "busybox"),
+    "metrics-server": ("metrics-server",),
+    "servicelb": ("klipper-lb",),
+    "traefik": ("klipper-helm", "traefik"),
+}
 
 
 def plan_k3s(content: Content, cluster: Cluster, node: Node, facts: Facts) -> Plan:
@@ -67,8 +75,8 @@ def _server(content: Content, cluster: Cluster, node: Node) -> dict[str, Any]:
         "cluster-cidr": cluster.network.pods,
         "cluster-dns": cluster.dns_address,
         "cluster-domain": cluster.network.domain,
-        "disable": list(_LEFT_OUT),
-        "disable-helm-controller": True,
+        "disable": [part for part, images in _NEEDS.items() if not all(map(content.has_image, images))],
+        "disable-helm-controller": not content.has_image("klipper-helm"),
         "flannel-backend": "vxlan",
         "kube-apiserver-arg": [f"{name}={value}" for name, value in sorted(arguments.items())],
         "secrets-encryption": True,

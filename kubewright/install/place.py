@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from kubewright.files.digest import sha256_file
 from kubewright.files.tree import remove_tree
 from kubewright.install import kubeadm
-from kubewright.install.content import HostFile, Source
+from kubewright.install.content import HostFile, Source, image_names
 from kubewright.install.errors import ContentError, PlaceError
 from kubewright.install.host import Host
 from kubewright.install.journal import sync_directory, write_atomically
@@ -175,7 +175,8 @@ def _secret(path: Path, secret: Secret) -> None:
 
 def _archive(path: Path, archive: Archive, source: Source, watch: Watch) -> bool:
     """The archive is known by its images: beside it lies the list of what is in it."""
-    listing, note = "".join(f"{image.pinned}\n" for image in archive.images), path.with_name(f".{path.name}.images")
+    listing = "".join(f"{' '.join(image_names(image))}\n" for image in archive.images)
+    note = path.with_name(f".{path.name}.images")
     if path.is_file() and note.is_file() and note.read_text() == listing:
         return False
     watch(path.name)

@@ -48,8 +48,9 @@ def _file(file: File) -> dict[str, Any]:
     }
 
 
-def _image(image: Image) -> dict[str, str]:
-    return {"name": image.name, "reference": image.reference, "digest": image.digest}
+def _image(image: Image) -> dict[str, Any]:
+    names = {"names": list(image.names)} if image.names else {}
+    return {"name": image.name, "reference": image.reference, "digest": image.digest, **names}
 
 
 def step_data(step: Step) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield "links, switched last"
     yield from (f"    {link.path} -> {link.target}" for link in plan.links)
     yield "images"
-    yield from (f"    {image.digest[7:19]}  {image.reference}" for image in plan.images)
+    yield from (f"    {each.digest[7:19]}  {name}" for each in plan.images for name in (each.reference, *each.names))
     yield "then"
     for number, step in enumerate(plan.steps, 1):
         yield f"    {number:>2}. {step.name}: {_what(step)}"

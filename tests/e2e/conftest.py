@@ -13,6 +13,7 @@ for _folder in ("fetch", "sandbox", "e2e"):
     sys.path.append(str(Path(__file__).parents[1] / _folder))
 
 from dockerd import NoDaemonError, daemon  # noqa: E402
+from standin import Standin  # noqa: E402
 from workshop import REPOSITORY, Workshop, heavy, make_tools  # noqa: E402
 
 from kubewright.model.lockfile import LockedBuilder  # noqa: E402
@@ -45,3 +46,12 @@ def docker_host() -> Iterator[str]:
         if os.environ.get("KUBEWRIGHT_TEST_DOCKER") == "required":
             pytest.fail(f"KUBEWRIGHT_TEST_DOCKER=required, and {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def k3s(tmp_path_factory: pytest.TempPathFactory, shared: Mapping[str, Path], tools: tuple[Path, LockedBuilder]) -> Standin:
+    """The stand-in for k3s, locked and built in bubblewrap: for tests of the group ``k3s``, which one worker runs."""
+    made = Standin(Workshop(tmp_path_factory.mktemp("k3s") / "shop", shared, tools))
+    made.shop.doit("lock:k3s")
+    made.shop.doit("build:k3s")
+    return made

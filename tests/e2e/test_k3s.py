@@ -8,31 +8,19 @@ import json
 import re
 import subprocess
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import zstandard
 from standin import RECIPE, VERSION, Standin, document, without_pins
-from workshop import Workshop
 
 from kubewright.errors import FactError, SmokeError
-from kubewright.model.lockfile import LockedBuilder
 
 #: SQLite is compiled several times over, cold, on a machine that may have other work
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.xdist_group("k3s")]
 #: as upstream's package-cli and build make them
 OF_K3S = ["agent", "certificate", "completion", "etcd-snapshot", "secrets-encrypt", "server", "token"]
 OF_CNI = ["bandwidth", "bridge", "firewall", "flannel", "host-local", "loopback", "portmap"]
-
-
-@pytest.fixture(scope="module")
-def k3s(tmp_path_factory: pytest.TempPathFactory, shared: Mapping[str, Path], tools: tuple[Path, LockedBuilder]) -> Standin:
-    """Locked and built in bubblewrap."""
-    made = Standin(Workshop(tmp_path_factory.mktemp("k3s") / "shop", shared, tools))
-    made.shop.doit("lock:k3s")
-    made.shop.doit("build:k3s")
-    return made
 
 
 @pytest.fixture

@@ -39,6 +39,22 @@ _IMAGES = {
     "kube-scheduler": "registry.k8s.io/kube-scheduler:v1.37.2",
     "pause": "registry.k8s.io/pause:3.10.2",
 }
+#: what the stack k3s has: name -> reference and the further names that stacks/k3s.toml gives it
+_IMAGES_OF_K3S: dict[str, tuple[str, ...]] = {
+    "busybox": ("docker.io/library/busybox:latest", "docker.io/rancher/mirrored-library-busybox:1.37.0"),
+    "coredns": ("registry.k8s.io/coredns/coredns:v1.14.6", "docker.io/rancher/mirrored-coredns-coredns:1.14.7"),
+    "klipper-helm": ("docker.io/rancher/klipper-helm:v0.13.3-build20260727",),
+    "klipper-lb": ("docker.io/rancher/klipper-lb:v0.4.17",),
+    "local-path-provisioner": (
+        "docker.io/rancher/local-path-provisioner:v0.0.30",
+        "docker.io/rancher/local-path-provisioner:v0.0.37",
+    ),
+    "metrics-server": (
+        "registry.k8s.io/metrics-server/metrics-server:v0.9.0",
+        "docker.io/rancher/mirrored-metrics-server:v0.9.0",
+    ),
+    "pause": ("registry.k8s.io/pause:3.10.2", "docker.io/rancher/mirrored-pause:3.10.2"),
+}
 _MANIFESTS = ("kube-proxy", "flannel", "coredns", "local-path-provisioner", "metrics-server", "metallb")
 #: scripts that stand for what a plan runs; everything else of a component is some bytes
 _PROGRAMS = Path(__file__).parent / "programs"
@@ -117,13 +133,20 @@ def content(source: Shelf | None = None, stack: str = "kubernetes", sequence: in
         files=tuple(
             HostFile(component, name, digest(data), len(data)) for (component, name), data in sorted(source.files.items())
         ),
-        images=_images(),
+        images=_images() if stack != "k3s" else _images_of_k3s(),
         manifests=tuple(Manifest(name, digest(data)) for name, data in sorted(source.manifests.items())),
     )
 
 
 def _images() -> tuple[Image, ...]:
     return tuple(Image(name, reference, digest(name.encode()), 1000) for name, reference in sorted(_IMAGES.items()))
+
+
+def _images_of_k3s() -> tuple[Image, ...]:
+    return tuple(
+        Image(name, reference, digest(name.encode()), 1000, tuple(more))
+        for name, (reference, *more) in sorted(_IMAGES_OF_K3S.items())
+    )
 
 
 def make_host(root: Path) -> Path:

@@ -134,3 +134,32 @@ def test_a_host_that_nobody_lists_says_what_it_is() -> None:
 def test_a_node_that_is_not_clear_is_refused(cluster: Cluster, options: Options, facts: Facts) -> None:
     with pytest.raises(SiteError):
         choose_node(cluster, options, facts)
+
+
+@pytest.mark.parametrize(
+    ("image", "disabled"),
+    [
+        ("klipper-lb", ["servicelb", "traefik"]),
+        ("klipper-helm", ["gateway-api-crd", "traefik"]),
+        ("busybox", ["local-storage", "traefik"]),
+        ("coredns", ["coredns", "traefik"]),
+    ],
+)
+def test_k3s_is_told_to_leave_out_what_there_is_no_image_for(image: str, disabled: list[str]) -> None:
+    whole = content(stack="k3s")
+    made = plan_k3s(
+        dataclasses.replace(whole, images=tuple(each for each in whole.images if each.name != image)),
+        CLUSTER,
+        CONTROL_PLANE,
+        FACTS,
+    )
+    settings = json.loads(text(made, "etc/config.yaml"))
+    assert settings["disable"] == disabled
+    assert settings["disable-helm-controller"] is (image == "klipper-helm")
+
+
+def test_k3s_is_not_planned_without_pause() -> None:
+    whole = content(stack="k3s")
+    images = tuple(each for each in whole.images if each.name != "pause")
+    with pytest.raises(ContentError, match="the image pause"):
+        plan_k3s(dataclasses.replace(whole, images=images), CLUSTER, CONTROL_PLANE, FACTS)

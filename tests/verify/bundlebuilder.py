@@ -30,6 +30,9 @@ from kubewright.verify.policy import load_policy
 
 IN_IMAGES = {("etcd", "etcd")}
 
+#: stacks/tiny.toml
+DEFINITION = b'name = "tiny"\nsummary = "x"\ncomponents = ["server"]\n'
+
 
 def signing_key(operator: str) -> SigningKey:
     return SigningKey(private_key(operator), public_key(operator))
@@ -63,7 +66,7 @@ class BundleBuilder(ImageSet):
             (self.image,),
             tuple(of_bytes(path.name, path.read_bytes()) for path in sorted(self.release.glob("*.toml"))),
             {path.name: path.read_bytes() for path in sorted(self.release.glob("*.json"))},
-            (of_bytes("tiny.toml", b'name = "tiny"\n'),),
+            (of_bytes("tiny.toml", DEFINITION),),
             (of_bytes("etcd.yaml", b"kind: Pod\n"),),
             (of_bytes("kubewright-verify.pyz", b"#!/usr/bin/env python3\n", "program"),),
             (of_bytes("etcd/ATTRIBUTION", b"Apache-2.0\n"),),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundlebuilder import REFERENCE, BundleBuilder, an_image
+from bundlebuilder import DEFINITION, REFERENCE, BundleBuilder, an_image
 from setbuilder import OUTPUTS
 
 from kubewright.errors import KubewrightError, UsageError
@@ -64,7 +64,7 @@ def test_what_was_verified_can_be_read(made: BundleBuilder) -> None:
         with bundle.open(runc) as stream:
             assert stream.read() == OUTPUTS["runc"]["runc"][1]
         assert bundle.read(bundle.manifests["etcd.yaml"]) == b"kind: Pod\n"
-        assert bundle.stack_definition() == b'name = "tiny"\n'
+        assert bundle.stack_definition() == DEFINITION
         tree = next(each for each in bundle.files if each.kind == "tree")
         with tarfile.open(fileobj=io.BytesIO(bundle.read(tree))) as packed:
             assert "man/runc.8" in packed.getnames()

@@ -56,7 +56,7 @@ def run(given: Given) -> Results:
     place.mkdir(parents=True)
     with _private(given.folder / "conformance") as private:
         tools = Tools(private / "e2e.test", private / "kubectl", private / "admin.conf", place)
-        wanted = _prepare(given, tools, machines)
+        wanted = _prepared(given, tools, machines)
         results = _run(given, tools, wanted)
     results.write(place)
     (place / "table.txt").write_text(table(results.outcomes), encoding="utf-8")
@@ -107,10 +107,14 @@ def _require(results: Results, wanted: Sequence[str], place: Path) -> None:
 
 def table(found: Sequence[Outcome]) -> str:
     """For people: one line a spec, and the sum."""
-    lines = [f"{'FAILED' if each.problem else 'ok':6}  {each.seconds:7.1f} s  {each.name}" for each in found]
+    lines = [f"{'FAILED' if each.problem else 'ok':6}  {each.seconds:7.1f} s  {each.name}{_why(each)}" for each in found]
     passed = sum(not each.problem for each in found)
     lines.append(f"{passed} of {len(found)} passed, {sum(each.seconds for each in found):.0f} s one after the other")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _why(outcome: Outcome) -> str:
+    return f": {outcome.problem.splitlines()[0][:200]}" if outcome.problem else ""
 
 
 # -- what is run, and what it needs ----------------------------------------------------------------------------------------
@@ -125,6 +129,15 @@ def _private(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepared(given: Given, tools: Tools, machines: Machines) -> tuple[str, ...]:
+    from docker.errors import DockerException
+
+    try:
+        return _prepare(given, tools, machines)
+    except DockerException as error:
+        raise LabError(f"docker: {error}", remedy="./doit lab:m1:down, then ./doit lab:m1 again") from None
 
 
 def _prepare(given: Given, tools: Tools, machines: Machines) -> tuple[str, ...]:

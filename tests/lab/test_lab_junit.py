@@ -96,6 +96,7 @@ def test_the_table_counts_what_passed() -> None:
     text = table(judge([REPLICAS, VERSION], sample("failed"), {}))
     assert text.splitlines()[0].startswith("ok          5.4 s  [sig-apps] ReplicaSet")
     assert text.splitlines()[1].startswith("FAILED")
+    assert f"{VERSION}: failed: [FAILED] error starting /nonexistent" in text.splitlines()[1]
     assert text.splitlines()[-1].startswith("1 of 2 passed")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from image_workshop import workshop
@@ -167,10 +168,10 @@ def test_two_assemblies_that_differ_are_not_accepted(made: ProjectBuilder, monke
 
     honest = layers.base_entries
 
-    def depends(*, merged: bool) -> list[Entry]:
+    def depends(**what: Any) -> list[Entry]:
         mask = os.umask(0)
         os.umask(mask)
-        return [*honest(merged=merged), file("etc/umask", str(mask).encode())]
+        return [*honest(**what), file("etc/umask", str(mask).encode())]
 
     monkeypatch.setattr(layers, "base_entries", depends)
     before = (made.root / "digests.toml").read_text()

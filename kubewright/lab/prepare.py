@@ -38,7 +38,7 @@ def prepare(project: Project, progress: Progress) -> Given:
     folder.mkdir(parents=True, exist_ok=True)
     installer = folder / pyz.INSTALL.file
     installer.write_bytes(pyz.build(pyz.INSTALL))
-    tar, digest, packages = _node(project, folder, progress)
+    tar, digest, packages = node_root(project, BUILDER, folder, progress)
     return Given(folder, bundle, policy, installer, packages, tar, digest, progress.note)
 
 
@@ -66,10 +66,10 @@ def _bundle(project: Project, stack: str, variable: str) -> Path:
     return made[-1]
 
 
-def _node(project: Project, folder: Path, progress: Progress) -> tuple[Path, str, Path]:
+def node_root(project: Project, builder: str, folder: Path, progress: Progress) -> tuple[Path, str, Path]:
     """The tar of a node's root, its digest, and the list of its files; made again when lock or declared files change."""
-    locked = project.locked_builder(BUILDER)
-    root = ensure_root(project, BUILDER, locked, progress)
+    locked = project.locked_builder(builder)
+    root = ensure_root(project, builder, locked, progress)
     assert root is not None
     found = members(root)
     declared = [[each.path, each.mode, each.link, each.source.decode()] for each in found if isinstance(each.source, bytes)]
@@ -81,6 +81,6 @@ def _node(project: Project, folder: Path, progress: Progress) -> tuple[Path, str
             old.unlink()
         with tar.open("wb") as out:
             digest = write_tar(found, out)
-        packages.write_text(known_files(found, BUILDER))
+        packages.write_text(known_files(found, builder))
         note.write_text(digest)
     return tar, note.read_text(), packages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from three_machines import no_secret
+
+from kubewright.lab.errors import LabCheckError
 
 ROOT = Path(__file__).parents[2]
 COLLECTION = ROOT / "ansible/ansible_collections/kubewright/cluster"
@@ -92,3 +96,12 @@ def test_ansible_is_locked_by_hash_for_every_python() -> None:
     packages = [line for line in lines if not line.startswith(" ")]
     assert all("==" in line and line.endswith("\\") for line in packages)
     assert any(line.startswith("ansible-core==") and "< '3.11'" in line for line in packages)
+
+
+@pytest.mark.parametrize("text", ['"token": "abcdef.0123456789abcdef"', "abcdef.0123456789abcdef in a line"])
+def test_join_material_in_a_log_would_be_found(text: str) -> None:
+    material = f'{{"version": 1, "endpoint": "192.0.2.10:6443", "ca_hashes": ["sha256:{"0" * 64}"], {text}}}'
+    no_secret("registry.k8s.io/etcd:3.7.3 sha256:" + "0" * 64, "log")
+    for shown in (text, base64.b64encode(material.encode()).decode()):
+        with pytest.raises(LabCheckError, match="log has"):
+            no_secret(f"ok: [two] => {shown!r}", "log")

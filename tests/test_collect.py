@@ -211,6 +211,7 @@ def test_inputs_that_the_lock_names_stay_and_others_go(built: ProjectBuilder) ->
         "go/mod/cache/download/github.com/!azure/thing/@v/v1.0.0.mod",
         "go/mod/cache/vcs/abc/HEAD",
         "go/list-cache/aa/bb",
+        "go/cgo-cache/aaaaaaaaaaaaaaaaaaaaaaaa/runc-1/bb/cc",
         "go/build-cache/aaaaaaaaaaaaaaaaaaaaaaaa/bb/cc",
         f"trees/source-tree-{hexadecimal('x')}/file",
         "trees/root-aaaaaaaaaaaaaaaaaaaaaaaa/bin/sh",

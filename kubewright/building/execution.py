@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright import keys
+from kubewright.building.cgocache import kept_cache
 from kubewright.building.inputs import BUBBLEWRAP, Inputs, ensure_root
 from kubewright.building.log import Log
 from kubewright.building.outputs import inside
@@ -63,8 +64,9 @@ class Ran:
 
 
 def plain_setting(sandbox: Sandbox) -> Setting:
-    """How builds run. The compile cache is shared in bubblewrap alone, where files keep one owner."""
-    return Setting() if sandbox.name == BUBBLEWRAP else Setting(layout=Layout(cache=Layout().own_cache))
+    """How builds run. Compile caches are kept in bubblewrap alone, where files keep one owner."""
+    own = Layout().own_cache
+    return Setting() if sandbox.name == BUBBLEWRAP else Setting(layout=Layout(cache=own, cgo_cache=own))
 
 
 def open_sandbox(project: Project, name: str, progress: Progress) -> Sandbox:
@@ -185,6 +187,10 @@ def make_spec(execution: Execution, command: Command) -> Spec:
         mounts += [Mount(inputs.goroot, layout.toolchain), Mount(module_cache(execution.project.store), layout.modules)]
     if env.get("GOCACHE") == layout.cache != layout.own_cache:
         mounts.append(Mount(_shared_cache(execution), layout.cache, writable=True))
+    elif env.get("GOCACHE") == layout.cgo_cache != layout.own_cache:
+        kept = kept_cache(execution.project, execution.component, inputs, command, execution.directory)
+        mounts += [Mount(kept, layout.cgo_cache, writable=True)] if kept else []
+        env["GOCACHE"] = layout.cgo_cache if kept else layout.own_cache
     return Spec(
         argv=command.argv,
         build=execution.directory,

@@ -29,7 +29,13 @@ from kubewright.store import replace_file
 _ELSEWHERE = "/var/tmp/rebuild/2nd"  # noqa: S108 - inside the sandbox
 
 VARIED = Setting(
-    layout=Layout(_ELSEWHERE, modules="/srv/go-mod", toolchain="/usr/lib/another-go", cache=Layout(_ELSEWHERE).own_cache),
+    layout=Layout(
+        _ELSEWHERE,
+        modules="/srv/go-mod",
+        toolchain="/usr/lib/another-go",
+        cache=Layout(_ELSEWHERE).own_cache,
+        cgo_cache=Layout(_ELSEWHERE).own_cache,
+    ),
     hostname="another-host",
     uid=4321,
     umask=0o077,

@@ -24,6 +24,7 @@ class Layout:
     modules: str = "/modules"
     toolchain: str = "/toolchain"
     cache: str = "/go-cache"
+    cgo_cache: str = "/cgo-cache"
 
     @property
     def own_cache(self) -> str:
@@ -95,8 +96,8 @@ def _go_command(step: GoStep, variables: Mapping[str, str], platform: str, layou
     suffix = ".test" if step.test else ""
     renames = {default_name(package) + suffix: name for name, package in step.commands.items()}
     env = _environment(variables, layout, step.env) | go_environment(step, platform, layout)
-    # only where nothing of the source runs may a cache be shared
-    env["GOCACHE"] = layout.cache if pure else layout.own_cache
+    # only where nothing of the source is compiled by others than go may a cache be shared among components
+    env["GOCACHE"] = layout.cache if pure else layout.cgo_cache
     return Command(tuple(argv), layout.under(step.dir or "main"), env, renames, pure)
 
 

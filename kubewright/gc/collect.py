@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 
+from kubewright.building.cgocache import superseded
 from kubewright.building.outputs import seen_folder
 from kubewright.disk import writing
 from kubewright.errors import UsageError
@@ -125,6 +126,7 @@ def _find(store: Store, needed: Needed) -> Iterator[_Garbage]:
         ("Go modules", _modules(module_cache(store), needed)),
         ("Go downloads", _downloads(module_cache(store) / "cache" / "download", needed)),
         ("compile caches", _children(store.root / "go" / "build-cache", _COMPILE_CACHE.fullmatch, needed.compile_caches)),
+        ("compile caches of cgo", superseded(store.root / "go" / "cgo-cache", needed.compile_caches)),
         ("caches of the go client", _client_caches(store)),
         ("old logs", _old_logs(store.root / "logs")),
         ("damaged files", _children(store.root / "damaged", _DAMAGED.fullmatch)),

@@ -194,7 +194,7 @@ def _conditions(facts: Explanation) -> str:
 def describe(conditions: Conditions) -> str:
     """The conditions of a build in one line or two."""
     enforced = f"; limits held: {', '.join(conditions.enforced)}" if conditions.enforced else ""
-    cache = "cold" if conditions.cold else "compile cache shared among pure go steps"
+    cache = "cold" if conditions.cold else "compile cache shared among pure go steps, kept for cgo steps of one component"
     return (
         f"{conditions.sandbox}, {cache}{enforced}\n"
         f"in {conditions.build_path} on {conditions.hostname}, uid {conditions.uid}, umask {conditions.umask:04o},"

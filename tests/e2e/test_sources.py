@@ -20,12 +20,14 @@ from kubewright.errors import (
     FactError,
     LockOutdatedError,
     NetworkError,
+    OriginError,
     OutputError,
     RecipeError,
     SignatureMissingError,
 )
 
 GO_MOD = "module example.org/big\n\nrequire example.org/lib v1.2.0\n\nreplace example.org/lib => example.net/fork v1.2.3-k3s1\n"
+MAIN = "package main\n\nfunc main() {}\n"
 COPY = ["tool", "copy", "src/fork/name", "out/x"]
 
 
@@ -275,3 +277,35 @@ def test_a_failing_step_says_that_there_is_no_network(shop: Workshop) -> None:
     shop.small("x", ["tool", "nonsense"])
     shop.doit("lock:x")
     assert "has no network" in shop.doit("build:x", status=BuildError.exit_code).err
+
+
+# -- tags that are no versions --------------------------------------------------------------------------------------
+
+
+def test_a_tag_that_is_no_version_is_a_tag(shop: Workshop) -> None:
+    """Its commit is pinned like any other; nobody says which release is newer, and a bill of materials has the commit."""
+    nightly = shop.git("nightly", {"go.mod": "module example.org/x\n\ngo 1.24\n", "main.go": MAIN}, "nightly")
+    step = '[[step]]\ngo.dir = "src/src"\ngo.commands = { x = "example.org/x" }\n[[output]]\npath = "x"\n'
+    shop.recipe("x", source(nightly, more='tag = "nightly"\n') + step, builder="go")
+    shop.doit("lock:x", "build:x", "sbom:x")
+    commit = nightly.git("rev-parse", "HEAD")
+    assert (shop.pin("x").tag, shop.pin("x").commit) == ("nightly", commit)
+    document = json.loads((shop.root / "artifacts/attestations/x/1.0.0/linux-amd64/sbom.cdx.json").read_text())
+    assert [each["version"] for each in document["components"] if each["name"] == "example.org/x"] == [commit]
+
+
+def test_a_fork_at_a_commit_has_no_tag(shop: Workshop) -> None:
+    """go.mod may name a commit by a pseudo-version, which no repository has as a tag."""
+    pseudo = "v0.0.0-20260102030405-abcdefabcdef"
+    big = shop.git("big", {"go.mod": f"module example.org/big\n\nrequire example.org/lib {pseudo}\n"})
+    fork = shop.git("fork", {"name": "the fork"}, "v1.2.3")
+    shop.recipe("x", body(source(big) + source(fork, "fork", 'tag = "{module:example.org/lib}"\n'), COPY))
+    done = shop.doit("lock:x", status=OriginError.exit_code)
+    assert f"has no tag {pseudo}" in done.err
+    assert "x" not in shop.project().lock.components
+
+
+@pytest.mark.parametrize("version", ["nightly", "v1.2.3", "1.2.3_4", ""])
+def test_a_component_s_version_has_to_be_one(shop: Workshop, version: str) -> None:
+    shop.small("x", ["tool", "write", "out/x", "x"], version=version)
+    assert f"version: '{version}' is not a version such as" in shop.doit("lock:x", status=RecipeError.exit_code).err

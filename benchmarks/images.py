@@ -57,6 +57,7 @@ def measure(project: Project, name: str, skopeo: list[str], runs: int) -> tuple[
     """Seconds of each run of both, and the image's bytes."""
     plan = plan_image(project, name)
     ours, theirs, size = [], [], 0
+    (project.root / "artifacts").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kubewright-bench-", dir=project.root / "artifacts") as scratch:
         layout, copy = Path(scratch) / "layout", Path(scratch) / "copy"
         for index in range(runs + 1):

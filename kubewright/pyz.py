@@ -29,7 +29,7 @@ class Program:
 
 _VERIFY_NEEDS: Final = {"ecdsa": "ecdsa", "six": "six", "tomli": "tomli"}
 VERIFY: Final = Program("kubewright-verify.pyz", "kubewright.verify.command", _VERIFY_NEEDS)
-INSTALL: Final = Program("kubewright-install.pyz", "kubewright.install.command", {**_VERIFY_NEEDS, "yaml": "pyyaml"})
+INSTALL: Final = Program("kubewright-install.pyz", "kubewright.install.entry", {**_VERIFY_NEEDS, "yaml": "pyyaml"})
 PROGRAMS: Final = (INSTALL, VERIFY)
 
 NAME: Final = VERIFY.file

@@ -6,12 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from kubewright.errors import KubewrightError
-from kubewright.install import audit, preflight, run, show, state, status
+from kubewright.install import audit, preflight, proof, run, show, state, status
 from kubewright.install.bundle import Bundle, open_bundle
+from kubewright.install.content import Content
 from kubewright.install.errors import DriftError, InstallError, JournalError, SiteError
 from kubewright.install.host import Host, read_facts, require_root
 from kubewright.install.join import load_join, new_join
@@ -61,12 +63,16 @@ def _install(found: argparse.Namespace) -> None:
     join = load_join(found.join) if found.join else None
     watch = _progress(found.quiet or found.json)
     watch("verifying")
-    with open_bundle(found.bundle, found.policy, older=found.older_because) as bundle:
-        options = run.Options(found.node, found.role, join, _allowed(found), found.older_because, bundle.evidence, watch=watch)
+    options = run.Options(found.node, found.role, join, _allowed(found), found.older_because, watch=watch)
+
+    def installed(content: Content) -> bool:
+        return not found.dry_run and run.is_installed(host, content, cluster, options)
+
+    with open_bundle(found.bundle, found.policy, older=found.older_because, installed=installed) as bundle:
         if found.dry_run:
             _dry_run(host, bundle, cluster, options, found)
             return
-        outcome = run.install(host, bundle.content, bundle.source, cluster, options)
+        outcome = run.install(host, bundle.content, bundle.source, cluster, replace(options, evidence=bundle.evidence))
     node = outcome.plan.node
     if found.json:
         sys.stdout.write(to_json({"changed": outcome.changed, "node": node.name, "role": node.role, "cluster": cluster.name}))
@@ -109,7 +115,8 @@ def _preflight(found: argparse.Namespace) -> None:
 def _examined(host: Host, bundle: Bundle, cluster: Cluster, found: argparse.Namespace) -> list[preflight.Finding]:
     facts = read_facts(host)
     plan = run.make_plan(bundle.content, cluster, run.Options(found.node, found.role), facts)
-    return preflight.examine(preflight.Examined(host, plan, facts, read(host), time.time(), _allowed(found)))
+    seen = preflight.Examined(host, plan, facts, read(host), time.time(), _allowed(found), bundle.content.built)
+    return preflight.examine(seen)
 
 
 def _join_token(found: argparse.Namespace) -> None:
@@ -156,6 +163,12 @@ def _audit(found: argparse.Namespace) -> None:
     else:
         sys.stdout.write(audit.as_text(programs))
     audit.require_known(programs)
+
+
+def _check_pulls(found: argparse.Namespace) -> None:
+    host = Host(found.root)
+    require_root(host)
+    print(proof.prove(host, read(host)))
 
 
 def _uninstall(found: argparse.Namespace) -> None:
@@ -235,6 +248,9 @@ def _node(commands: Any) -> None:
     origins.add_argument("--packages", type=Path, metavar="FILE", help="JSON: SHA-256 -> PACKAGE/PATH of files of the host")
     _common(origins)
     origins.set_defaults(do=_audit)
+    check = node.add_parser("check-pulls", help="show that containerd pulls what is signed, and nothing else")
+    _common(check)
+    check.set_defaults(do=_check_pulls)
 
 
 def _of_bundle(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from kubewright.install.errors import ContentError
+
+#: what a bundle has beside components, as if it were some: no recipe may be called so
+INSTALLER: Final = "(installer)"
+RELEASE_FILES: Final = "(release)"
+STATEMENTS: Final = "(statements)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A stack for one platform, verified. ``sequence`` and ``release`` are those of the signed release."""
+    """A stack for one platform, verified. ``sequence`` and ``release`` are those of the signed release; ``policy`` is the text
+    of the site's policy that it satisfied. ``built``: seconds since 1970 of the last build in it, as its builder said."""
 
     stack: str
     platform: str
@@ -62,6 +68,8 @@ class Content:
     files: tuple[HostFile, ...] = ()
     images: tuple[Image, ...] = ()
     manifests: tuple[Manifest, ...] = ()
+    policy: str = ""
+    built: int = 0
 
     def file(self, component: str, name: str) -> HostFile:
         """Raises ContentError where it is missing, as the others do."""

@@ -82,6 +82,13 @@ class UnknownProgramError(InstallError):
     title = "a program of unknown origin runs"
 
 
+class PullCheckError(InstallError):
+    """A container runtime that pulls what nobody signed, or that does not pull what is signed."""
+
+    exit_code = 189
+    title = "pulls are not verified"
+
+
 class JournalError(InstallError):
     """The record of an install that cannot be read."""
 

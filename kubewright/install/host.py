@@ -56,11 +56,22 @@ class Host:
 
     def run(self, argv: Sequence[str], *, timeout: float = 120, stdin: IO[bytes] | int = subprocess.DEVNULL) -> Result:
         """Run a program of the host's. Raises CommandError when it is missing or takes too long, not when it fails."""
+        ended = self._run(argv, timeout, stdin)
+        return Result(tuple(argv), ended.returncode, _text(ended.stdout), _text(ended.stderr))
+
+    def run_bytes(self, argv: Sequence[str], *, timeout: float = 120) -> bytes:
+        """What a program of the host's printed, as it is. Raises CommandError also when it failed."""
+        ended = self._run(argv, timeout, subprocess.DEVNULL)
+        if ended.returncode:
+            raise CommandError(f"{' '.join(argv)} ended with status {ended.returncode}", details=_text(ended.stderr))
+        return ended.stdout
+
+    def _run(self, argv: Sequence[str], timeout: float, stdin: IO[bytes] | int) -> subprocess.CompletedProcess[bytes]:
         program = self.program(argv[0])
         if program is None:
             raise CommandError(f"{argv[0]} is not there", remedy="kubewright preflight says what a host has to have")
         try:
-            ended = subprocess.run(
+            return subprocess.run(
                 [str(program), *argv[1:]],
                 stdin=stdin,
                 capture_output=True,
@@ -74,7 +85,6 @@ class Host:
             raise CommandError(f"{' '.join(argv)}: still not finished after {timeout:.0f} s", details=said) from None
         except OSError as reason:
             raise CommandError(f"{' '.join(argv)}: {reason.strerror}") from None
-        return Result(tuple(argv), ended.returncode, _text(ended.stdout), _text(ended.stderr))
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a program that reads from a pipe; the caller ends it. What it says goes to a temporary file."""

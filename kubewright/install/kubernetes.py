@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kubewright.install import kubeadm, runtime
+from kubewright.install import kubeadm, pulls, registry, runtime
 from kubewright.install.content import Content, Image
 from kubewright.install.plan import (
     CURRENT,
@@ -21,6 +21,7 @@ from kubewright.install.plan import (
     Import,
     Kubeadm,
     Link,
+    NewSecret,
     Plan,
     Run,
     Secret,
@@ -43,6 +44,9 @@ _PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: what people type
 _COMMANDS: Final = ("kubectl", "kubeadm", "ctr")
+#: where MetalLB's speakers look for the password that they share. Its controller makes one, but runs only on workers: the
+#: speaker of a control plane without any would wait
+_MEMBERLIST: Final = ("metallb-system", "memberlist", "secretkey")
 #: what the content's manifests are called, in the order in which they are given to the API server
 MANIFESTS: Final = ("kube-proxy", "flannel", "coredns", "local-path-provisioner", "metrics-server", "metallb")
 
@@ -56,7 +60,7 @@ def plan_kubernetes(content: Content, cluster: Cluster, node: Node, facts: Facts
         platform=content.platform,
         node=node,
         files=tuple(sorted(_files(content, cluster, node, facts), key=lambda file: file.path)),
-        outside=(*runtime.units(facts), *runtime.kernel_files()),
+        outside=(*runtime.units(facts), *runtime.kernel_files(), *_hosts_files(content, cluster, node)),
         directories=_directories(leads),
         secrets=(Secret(kubeadm.ENCRYPTION, "encryption-key"),) if leads else (),
         modules=runtime.MODULES,
@@ -66,6 +70,10 @@ def plan_kubernetes(content: Content, cluster: Cluster, node: Node, facts: Facts
         steps=tuple(_steps(content, cluster, node, facts)),
         services=runtime.SERVICES,
     )
+
+
+def _hosts_files(content: Content, cluster: Cluster, node: Node) -> tuple[File, ...]:
+    return (*pulls.hosts_files(), *registry.serving_hosts(content, cluster, node))
 
 
 def images_for(content: Content, node: Node) -> tuple[Image, ...]:
@@ -78,6 +86,8 @@ def _files(content: Content, cluster: Cluster, node: Node, facts: Facts) -> list
     outputs = [content.file(component, name) for component, names in _PROGRAMS.items() for name in names]
     found = [File(f"bin/{file.name}", file, 0o755) for file in outputs]
     found += [File(f"cni/{file.name}", file, 0o755) for file in content.component("cni-plugins")]
+    found += pulls.pull_files(content)
+    found += registry.registry_files(cluster, node)
     found.append(File("etc/containerd.toml", runtime.containerd_toml(content, facts)))
     found.append(File("etc/resolv.conf", runtime.resolv_conf(cluster)))
     found.append(File("etc/patches/kubeletconfiguration0+strategic.json", json_text(kubeadm.kubelet_patch(facts))))
@@ -111,6 +121,7 @@ def _steps(content: Content, cluster: Cluster, node: Node, facts: Facts) -> list
         Run("containerd starts", ("systemctl", "restart", "containerd.service")),
         Await("containerd answers", (ctr, "version"), timeout=60),
         Import("images", images_for(content, node)),
+        pulls.check_step(),
         Run("a kubelet that runs starts anew", ("systemctl", "try-restart", "kubelet.service")),
     ]
     if node.role == "worker":
@@ -122,6 +133,8 @@ def _steps(content: Content, cluster: Cluster, node: Node, facts: Facts) -> list
         Kubeadm("kubeadm init", "init", init),
         Await("the API server is ready", _kubectl(ADMIN, "get", "--raw", "/readyz"), "ok"),
         *(_apply(content, cluster, node, name) for name in MANIFESTS),
+        NewSecret("the password of MetalLB's speakers", *_MEMBERLIST),
+        *registry.registry_steps(content, cluster, node),
         _node_ready(node, ADMIN),
     ]
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -25,6 +25,7 @@ from kubewright.install.errors import ContentError, PlaceError
 from kubewright.install.host import Host
 from kubewright.install.journal import sync_directory, write_atomically
 from kubewright.install.plan import CURRENT, RELEASES, Archive, File, Link, Plan, Secret
+from kubewright.install.pulls import HOSTS
 from kubewright.install.render import json_text
 
 _CHUNK: Final = 1 << 20
@@ -41,6 +42,9 @@ def place(host: Host, plan: Plan, source: Source, watch: Watch) -> bool:
             _secret(host.path(secret.path), secret)
         for file in plan.outside:
             changed |= _outside(host.path(file.path), file)
+        for stray in stray_hosts(host, {file.path for file in plan.outside}):
+            stray.unlink()
+            changed = True
         for archive in plan.archives:
             changed |= _archive(host.path(archive.path), archive, source, watch)
         _kernel(host, plan)
@@ -142,6 +146,7 @@ def _copy(stream: BinaryIO, out: BinaryIO, file: HostFile) -> str:
 
 def _sync_folders(folder: Path) -> None:
     for path, _, _ in os.walk(folder, topdown=False):
+        Path(path).chmod(0o755)  # whatever the umask: pods that are nobody read some of it
         sync_directory(Path(path))
 
 
@@ -155,6 +160,14 @@ def _outside(target: Path, file: File) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, file.content.encode(), file.mode)
     return True
+
+
+def stray_hosts(host: Host, planned: Container[str]) -> Iterator[Path]:
+    """Files that say where containerd may ask for images, and that the plan does not have: of other settings, or somebody's."""
+    folder = host.path(HOSTS)
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if f"/{path.relative_to(host.root)}" not in planned and (path.is_symlink() or not path.is_dir()):
+            yield path
 
 
 def _directory(path: Path, mode: int) -> None:

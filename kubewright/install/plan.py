@@ -149,7 +149,35 @@ class Await:
     timeout: int = 240
 
 
-Step = Run | Import | Kubeadm | Apply | Await
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Give rendered objects to the API server."""
+
+    name: str
+    objects: tuple[Mapping[str, Any], ...]
+    timeout: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Make the registry's storage, of images that containerd has."""
+
+    name: str
+    served: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A Secret object with random content that nobody has to know; made once, left as it is where there is one."""
+
+    name: str
+    namespace: str
+    secret: str
+    key: str
+    timeout: int = 60
+
+
+Step = Run | Import | Kubeadm | Apply | Await | Give | Serve | NewSecret
 
 
 @dataclass(frozen=True, slots=True)

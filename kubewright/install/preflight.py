@@ -15,6 +15,7 @@ from kubewright.install.host import Host
 from kubewright.install.journal import Journal
 from kubewright.install.place import has_module
 from kubewright.install.plan import HOME, Facts, Plan
+from kubewright.install.registry import CONFIG, PORT
 
 Level = Literal["refuse", "warn"]
 
@@ -31,7 +32,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What checks look at. ``allowed``: names of findings that the user has decided to live with."""
+    """What checks look at. ``allowed``: names of findings that the user has decided to live with. ``built``: seconds since
+    1970 of the last build in the bundle."""
 
     host: Host
     plan: Plan
@@ -39,6 +41,7 @@ class Examined:
     journal: Journal
     now: float
     allowed: frozenset[str] = frozenset()
+    built: int = 0
 
 
 #: findings that an option may allow; the others have no way round
@@ -68,8 +71,9 @@ _KERNEL: Final = {
     "vxlan": "CONFIG_VXLAN",
     "nf_tables": "CONFIG_NF_TABLES",
 }
-#: a release is never installed before it was made; a clock that says so is wrong, and certificates would be too
-_EARLIEST: Final = 1_760_000_000
+#: a release is never installed before it was built; a clock that says so is wrong, and certificates would be too. The builder's
+#: clock and this one may differ by a little
+_CLOCKS_DIFFER: Final = 600
 
 
 def examine(seen: Examined) -> list[Finding]:
@@ -109,7 +113,7 @@ def _systemd(seen: Examined) -> Iterator[Finding]:
 
 
 def _programs(seen: Examined) -> Iterator[Finding]:
-    wanted = {"mount": "mount", "umount": "mount", "ip": "iproute2", "systemctl": "systemd"}
+    wanted = {"python3": "python3", "mount": "mount", "umount": "mount", "ip": "iproute2", "systemctl": "systemd"}
     for name, package in sorted(wanted.items()):
         if seen.host.program(name) is None:
             yield Finding("refuse", f"program-{name}", f"{name} is not there", f"install it (Debian: {package})")
@@ -127,7 +131,8 @@ def _ports(seen: Examined) -> Iterator[Finding]:
     if seen.journal.exists:
         return  # our own programs listen there
     used = listening(seen.host)
-    for port in _PORTS[seen.plan.stack][seen.plan.node.role]:
+    serves = any(file.path == CONFIG for file in seen.plan.files)
+    for port in (*_PORTS[seen.plan.stack][seen.plan.node.role], *([PORT] if serves else [])):
         if port in used:
             yield Finding("refuse", f"port-{port}", f"port {port} is in use", f"ss -ltnp sport = :{port} says by whom; end it")
 
@@ -226,9 +231,9 @@ def _loadable(host: Host, name: str) -> bool:
 
 
 def _clock(seen: Examined) -> Iterator[Finding]:
-    if seen.now < _EARLIEST:
-        shown = time.strftime("%Y-%m-%d %H:%M", time.gmtime(seen.now))
-        message = f"the clock says {shown} UTC, which is before this release was made"
+    if seen.now < seen.built - _CLOCKS_DIFFER:
+        now, built = (time.strftime("%Y-%m-%d %H:%M", time.gmtime(each)) for each in (seen.now, seen.built))
+        message = f"the clock says {now} UTC, and what is to be installed was built at {built} UTC"
         yield Finding("refuse", "clock", message, "set it (certificates are made with it, and all nodes have to agree)")
 
 

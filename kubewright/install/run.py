@@ -12,7 +12,7 @@ from kubewright.install.content import Content, Source
 from kubewright.install.errors import InstallError, RollbackError, SiteError
 from kubewright.install.host import Host, read_facts, require_root
 from kubewright.install.join import JoinMaterial
-from kubewright.install.journal import Journal, highest_sequence, opened, remember_sequence
+from kubewright.install.journal import Journal, highest_sequence, opened, read, remember_sequence
 from kubewright.install.k3s import plan_k3s
 from kubewright.install.kubernetes import plan_kubernetes
 from kubewright.install.place import place, remove_old_releases
@@ -77,7 +77,8 @@ def install(host: Host, content: Content, source: Source, cluster: Cluster, opti
         raise InstallError("k3s can be planned and not yet installed", remedy="--dry-run shows the plan")
     with opened(host, f"installing {plan.stack}") as journal:
         _refuse_older(host, plan, options)
-        preflight.require(preflight.examine(preflight.Examined(host, plan, facts, journal, options.now(), options.allowed)))
+        seen = preflight.Examined(host, plan, facts, journal, options.now(), options.allowed, content.built)
+        preflight.require(preflight.examine(seen))
         _refuse_other(journal, content)
         _begin(journal, plan, content, options)
         changed = place(host, plan, source, options.watch)
@@ -88,6 +89,13 @@ def install(host: Host, content: Content, source: Source, cluster: Cluster, opti
         acted = start(journal, plan, Tools(host, content, source, options.join, options.watch), changed=changed)
         _end(journal, plan, options)
     return Outcome(plan, acted or unfinished)
+
+
+def is_installed(host: Host, content: Content, cluster: Cluster, options: Options) -> bool:
+    """Whether the very same was installed here to its end; that nothing has drifted since is for ``install`` to see."""
+    journal = read(host)
+    plan = make_plan(content, cluster, options, read_facts(host))
+    return journal.phase == "installed" and journal.plan == recorded(plan, content.release)
 
 
 def _refuse_older(host: Host, plan: Plan, options: Options) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from kubewright.install.content import Content
 from kubewright.install.plan import Facts, File, Setting, current
+from kubewright.install.pulls import HOSTS, VERIFIER, verifier_plugin
 from kubewright.install.render import Section, sysctl, toml, unit
 from kubewright.install.settings import Cluster
 
@@ -43,7 +44,13 @@ def containerd_toml(content: Content, facts: Facts) -> str:
         "disabled_plugins": ["io.containerd.internal.v1.tracing", "io.containerd.nri.v1.nri"],
         "grpc": {"address": SOCKET},
         "plugins": {
-            _IMAGES: {"snapshotter": "overlayfs", "pinned_images": {"sandbox": content.image("pause").pinned}},
+            _IMAGES: {
+                "snapshotter": "overlayfs",
+                "pinned_images": {"sandbox": content.image("pause").pinned},
+                "use_local_image_pull": False,  # that way leads past the verifier
+                "registry": {"config_path": HOSTS},
+            },
+            "io.containerd.image-verifier.v1.bindir": verifier_plugin(),
             _RUNTIME: {
                 "restrict_oom_score_adj": not facts.adjust_oom,
                 "containerd": {"default_runtime_name": "runc", "runtimes": {"runc": runc}},
@@ -88,7 +95,12 @@ def _containerd(facts: Facts) -> str:
     ]
     return unit(
         {
-            "Unit": [("Description", "containerd, the container runtime"), ("After", "network.target local-fs.target")],
+            "Unit": [
+                ("Description", "containerd, the container runtime"),
+                ("After", "network.target local-fs.target"),
+                # without one, containerd would pull whatever it is offered
+                ("AssertFileIsExecutable", current(VERIFIER)),
+            ],
             "Service": service,
             "Install": [("WantedBy", "multi-user.target")],
         }

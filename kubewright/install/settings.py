@@ -81,6 +81,13 @@ class Kubelet:
 
 
 @dataclass(frozen=True, slots=True)
+class Registry:
+    """The bundle's images, for nodes that have lost one. Each node has them all from its install."""
+
+    serve: Annotated[bool, Doc("Whether the control plane offers them, on port 5000 of its address.")] = False
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A machine of the cluster."""
 
@@ -104,6 +111,7 @@ class Cluster:
     dns: Annotated[Dns, Doc("The cluster's DNS.")] = field(default_factory=Dns)
     load_balancer: Annotated[LoadBalancer, Doc("Services of type LoadBalancer.")] = field(default_factory=LoadBalancer)
     kubelet: Annotated[Kubelet, Doc("Limits of the nodes.")] = field(default_factory=Kubelet)
+    registry: Annotated[Registry, Doc("A registry in the cluster.")] = field(default_factory=Registry)
     storage: Annotated[Storage, Doc("Volumes on the nodes' own disks.")] = field(default_factory=Storage)
     nodes: Annotated[tuple[Node, ...], Key("node"), Doc("The machines. A host that is not listed describes itself.")] = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubewright.install.content import Image
-from kubewright.install.plan import Apply, Await, File, Import, Kubeadm, Plan, Run, Step
+from kubewright.install.plan import Apply, Await, File, Give, Import, Kubeadm, NewSecret, Plan, Run, Serve, Step
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
@@ -64,6 +64,12 @@ def step_data(step: Step) -> dict[str, Any]:
         return {**kind, "images": [_image(image) for image in step.images]}
     if isinstance(step, Kubeadm):
         return {**kind, "action": step.action, "documents": [dict(each) for each in step.documents]}
+    if isinstance(step, Give):
+        return {**kind, "objects": [dict(each) for each in step.objects]}
+    if isinstance(step, Serve):
+        return {**kind, "served": [_image(image) for image in step.served]}
+    if isinstance(step, NewSecret):
+        return {**kind, "namespace": step.namespace, "secret": step.secret, "key": step.key}
     return {**kind, "manifest": step.manifest, "digest": step.digest, "parameters": dict(step.parameters)}
 
 
@@ -104,5 +110,11 @@ def _what(step: Step) -> str:
         return f"ctr images import ({len(step.images)} images, each by tag and by digest)"
     if isinstance(step, Kubeadm):
         return f"kubeadm {step.action} with a configuration of {len(step.documents)} documents"
+    if isinstance(step, Give):
+        return f"kubectl apply, {', '.join(each['kind'] for each in step.objects)}"
+    if isinstance(step, Serve):
+        return f"{len(step.served)} images, as links to containerd's blobs"
+    if isinstance(step, NewSecret):
+        return f"kubectl create, Secret {step.namespace}/{step.secret} of random bytes, unless it is there"
     assert isinstance(step, Apply)
     return f"kubectl apply, from {step.digest[7:19]}"

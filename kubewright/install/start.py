@@ -7,7 +7,7 @@ import secrets
 import string
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
@@ -20,7 +20,8 @@ from kubewright.install.host import Host, Result
 from kubewright.install.join import JoinMaterial
 from kubewright.install.journal import Journal, write_atomically
 from kubewright.install.kubernetes import ADMIN
-from kubewright.install.plan import Apply, Await, Import, Kubeadm, Plan, Run, Step, current
+from kubewright.install.plan import Apply, Await, Give, Import, Kubeadm, NewSecret, Plan, Run, Serve, Step, current
+from kubewright.install.registry import fill_storage
 from kubewright.install.render import documents, json_text
 from kubewright.install.runtime import SOCKET
 
@@ -92,6 +93,12 @@ def _perform(step: Step, tools: Tools, cut_off: bool) -> None:
         _import(step, tools)
     elif isinstance(step, Kubeadm):
         _kubeadm(step, tools, cut_off)
+    elif isinstance(step, Serve):
+        fill_storage(tools.host, step.served)
+    elif isinstance(step, NewSecret):
+        _new_secret(step, tools.host)
+    elif isinstance(step, Give):
+        _give(step.objects, tools.host, step.timeout)
     else:
         _apply(step, tools)
 
@@ -236,19 +243,34 @@ def _apply(step: Apply, tools: Tools) -> None:
     data = tools.source.read_manifest(manifest)
     found = objects.parse(data, manifest)
     for batch in objects.for_site(step.manifest, found, step.parameters, tools.content):
-        text = json_text({"apiVersion": "v1", "kind": "List", "items": list(batch)})
-        with tempfile.TemporaryFile() as stream:
-            stream.write(text.encode())
-            _apply_batch(step, tools.host, stream)
+        _give(batch, tools.host, step.timeout)
 
 
-def _apply_batch(step: Apply, host: Host, stream: Any) -> None:
+def _give(items: Sequence[Mapping[str, Any]], host: Host, timeout: int) -> None:
     how = ("apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", "-f", "-")
-    argv = (current("bin/kubectl"), "--kubeconfig", ADMIN, *how)
     for attempt in range(20):  # kinds that a definition in the batch before has made take a moment to be served
-        stream.seek(0)
-        result = host.run(argv, timeout=step.timeout, stdin=stream)
+        result = _kubectl(host, how, {"apiVersion": "v1", "kind": "List", "items": list(items)}, timeout)
         if result.status == 0 or attempt == 19 or "no matches for kind" not in result.errors:
             must(result)
             return
         time.sleep(0.5)
+
+
+def _new_secret(step: NewSecret, host: Host) -> None:
+    value = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": step.secret, "namespace": step.namespace},
+        "stringData": {step.key: secrets.token_urlsafe(96)},
+    }
+    result = _kubectl(host, ("create", "-f", "-"), value, step.timeout)
+    if result.status and "AlreadyExists" not in result.errors:
+        must(result)
+
+
+def _kubectl(host: Host, words: tuple[str, ...], value: object, timeout: int) -> Result:
+    """kubectl with an object on its standard input: in no argument, and in no file with a name."""
+    with tempfile.TemporaryFile() as stream:
+        stream.write(json_text(value).encode())
+        stream.seek(0)
+        return host.run((current("bin/kubectl"), "--kubeconfig", ADMIN, *words), timeout=timeout, stdin=stream)

@@ -11,7 +11,7 @@ from kubewright.files.digest import sha256_file
 from kubewright.install.errors import JournalError
 from kubewright.install.host import Host
 from kubewright.install.journal import Journal
-from kubewright.install.place import setting_path
+from kubewright.install.place import setting_path, stray_hosts
 from kubewright.install.plan import CURRENT
 
 
@@ -50,6 +50,7 @@ def _files(host: Host, plan: Mapping[str, Any]) -> Iterator[Drift]:
         relative = str(path.relative_to(folder))
         if relative not in known and (path.is_symlink() or not path.is_dir()):
             yield Drift("extra", str(path))
+    yield from (Drift("extra", str(path)) for path in stray_hosts(host, {file["path"] for file in plan["outside"]}))
     for file in plan["outside"]:
         yield from _file(host.path(file["path"]), file)
 

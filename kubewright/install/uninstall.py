@@ -18,6 +18,8 @@ from kubewright.install.errors import InstallError
 from kubewright.install.host import Host
 from kubewright.install.journal import Journal
 from kubewright.install.plan import CURRENT, RELEASES, current
+from kubewright.install.pulls import HOSTS
+from kubewright.install.registry import STORAGE
 from kubewright.install.runtime import SOCKET
 
 Watch = Callable[[str], None]
@@ -106,7 +108,7 @@ def _remove(host: Host, plan: dict[str, Any], watch: Watch) -> None:
             host.run(("ip", "link", "delete", name), timeout=30)
     for path in [*plan.get("links", {}), *(file["path"] for file in plan.get("outside", [])), CURRENT]:
         host.path(path).unlink(missing_ok=True)
-    for path in (*_STATE, RELEASES):
+    for path in (*_STATE, HOSTS, STORAGE, RELEASES):
         found = host.path(path)
         if found.exists():
             watch(f"removing {path}")

@@ -107,7 +107,7 @@ def _build(given: Given, machines: Machines, results: Results) -> checks.Lab:
         notes.append("locked Debian packages, no way out")
     begin = time.monotonic()
     leader, *workers = NODES
-    _install(machines, results, leader, [])
+    _install(machines, results, leader, _bundle_path(given), [])
     with results.doing("join material"):
         _must(machines, leader, ["join-token", "--out", "/root/join.json"])
         # carried as a person would: through memory, into a file that only root reads
@@ -115,7 +115,10 @@ def _build(given: Given, machines: Machines, results: Results) -> checks.Lab:
         for name in workers:
             machines.write(name, "/root/join.json", material.encode(), 0o600)
     with ThreadPoolExecutor(len(workers)) as pool:
-        for each in [pool.submit(_install, machines, results, name, ["--join", "/root/join.json"]) for name in workers]:
+        for each in [
+            pool.submit(_install, machines, results, name, _bundle_path(given), ["--join", "/root/join.json"])
+            for name in workers
+        ]:
             each.result()
     results.watch(f"three nodes installed and Ready in {time.monotonic() - begin:.0f} s")
     return checks.Lab(machines, Kube(machines, leader), dict(NODES), _image(machines, leader))
@@ -146,11 +149,10 @@ def _bundle_path(given: Given) -> str:
     return "/bundle.oci" if given.bundle.is_dir() else "/bundle.oci.tar.zst"
 
 
-def _install(machines: Machines, results: Results, node: str, more: list[str]) -> None:
+def _install(machines: Machines, results: Results, node: str, bundle: str, more: list[str]) -> None:
     with results.doing(f"install {node}") as notes:
         # the policy's state is written beside it, so it gets a folder of the node's own
         machines.run(node, ["sh", "-c", "mkdir -p /etc/kubewright && cp /kubewright/policy.toml /etc/kubewright/"])
-        bundle = machines.run(node, ["sh", "-c", "ls -d /bundle.oci*"]).output.strip()
         words = ["install", bundle, "--policy", "/etc/kubewright/policy.toml", "--cluster", "/kubewright/cluster.toml"]
         said = _must(machines, node, [*words, "--allow-cgroup-v1", *more])
         times = [line.split(" s  ", 1) for line in said.splitlines() if " s  " in line]

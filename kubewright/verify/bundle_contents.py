@@ -5,7 +5,7 @@ Manifests are parsed strictly and expected to be what their names say. What a pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,7 +70,8 @@ def take_apart(layout: OpenLayout, policy: Policy) -> Contents:
     own = [each for each in layout.index.manifests if _is_own(each)]
     if len(own) > _STATEMENTS:
         raise _wrong(f"{len(own)} statements about it, and {_STATEMENTS} are the most")
-    by, ignored = _signers(layout, own, policy)
+    read = ((name, layout.read(blob, strictjson.ENVELOPE.size)) for name, blob in _blobs(layout, own))
+    by, ignored = signed_by(read, policy)
     predicate = by[0].predicate
     contents = [each.descriptor() for each in predicate.contents]
     _check_names(contents, by[0])
@@ -104,11 +105,21 @@ def _is_own(descriptor: Descriptor) -> bool:
     return descriptor.artifact_type == model.STATEMENT_TYPE and name.startswith(model.STATEMENT_KIND + ".") and "/" not in name
 
 
-def _signers(layout: OpenLayout, own: Sequence[Descriptor], policy: Policy) -> tuple[list[Said], list[Ignored]]:
+def own_statements(layout: OpenLayout) -> Mapping[str, Descriptor]:
+    """File name -> blob, of the statements about a bundle's contents."""
+    return dict(_blobs(layout, [each for each in layout.index.manifests if _is_own(each)]))
+
+
+def _blobs(layout: OpenLayout, own: Sequence[Descriptor]) -> list[tuple[str, Descriptor]]:
+    return [(title(each), _only_layer(_manifest(layout, each), each)) for each in own]
+
+
+def signed_by(statements: Iterable[tuple[str, bytes]], policy: Policy) -> tuple[list[Said], list[Ignored]]:
+    """What allowed operators say about a bundle's contents, all of them the same; raises BundleUnsignedError."""
     said: list[Said] = []
     ignored: list[Ignored] = []
-    for each in own:
-        found = _read(title(each), layout.read(_only_layer(_manifest(layout, each), each), strictjson.ENVELOPE.size), policy)
+    for name, data in statements:
+        found = _read(name, data, policy)
         if isinstance(found, Said):
             said.append(found)
         else:

@@ -83,13 +83,14 @@ class Dissent:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A component whose statements satisfy every rule: what its files have to be."""
+    """A component whose statements satisfy every rule: what its files have to be. ``built``: when, as its builder said."""
 
     place: str
     subjects: tuple[Subject, ...]
     passed: tuple[Passed, ...]
     dissent: tuple[Dissent, ...] = ()
     notes: tuple[str, ...] = ()
+    built: str = ""
 
 
 def _short(digest: str) -> str:

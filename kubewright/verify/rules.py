@@ -127,7 +127,8 @@ def check_place(place: Place, signed: Signed, policy: Policy) -> Accepted:
     ]
     agreed, dissent = check_rebuilds(place, first, good, refused, signed, policy, judge)
     boms, notes = check_sboms(place, first, policy)
-    return Accepted(place.path, _subjects(first), (*passed, agreed, *boms), dissent, (*map(str, refused), *notes))
+    built = first.provenance.run.metadata.finished if first.provenance else ""
+    return Accepted(place.path, _subjects(first), (*passed, agreed, *boms), dissent, (*map(str, refused), *notes), built)
 
 
 def _check_known(place: Place, signed: Signed) -> None:

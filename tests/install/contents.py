@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kubewright.install.content import Content, HostFile, Image, Manifest, image_names
+from kubewright.install.content import INSTALLER, RELEASE_FILES, STATEMENTS, Content, HostFile, Image, Manifest, image_names
 from kubewright.install.plan import Facts
 from kubewright.install.settings import Cluster, LoadBalancer, Node
 
@@ -28,6 +28,9 @@ _COMPONENTS = {
     "kubernetes": ("1.37.2", ("kubeadm", "kubelet")),
     "k3s": ("1.37.1+k3s1", ("k3s",)),
     "runc": ("1.4.2", ("runc",)),
+    INSTALLER: ("", ("kubewright-install.pyz",)),
+    RELEASE_FILES: ("", ("digests.toml", "lockfile.toml")),
+    STATEMENTS: ("", ("bundle.0123456789abcdef.sigstore.json", "release.0123456789abcdef.sigstore.json")),
 }
 _IMAGES = {
     "coredns": "registry.k8s.io/coredns/coredns:v1.14.6",
@@ -135,6 +138,8 @@ def content(source: Shelf | None = None, stack: str = "kubernetes", sequence: in
         ),
         images=_images() if stack != "k3s" else _images_of_k3s(),
         manifests=tuple(Manifest(name, digest(data)) for name, data in sorted(source.manifests.items())),
+        policy="version = 1\n",
+        built=1_760_000_000,
     )
 
 
@@ -161,7 +166,7 @@ def make_host(root: Path) -> Path:
         "etc",
     ):
         (root / folder).mkdir(parents=True)
-    for name in ("systemctl", "mount", "umount", "ip"):
+    for name in ("systemctl", "mount", "umount", "ip", "python3"):
         path = root / "usr/bin" / name
         path.write_bytes(program("systemctl" if name == "systemctl" else "nothing"))
         path.chmod(0o755)

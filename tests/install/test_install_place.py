@@ -42,6 +42,16 @@ def test_nothing_is_writable_by_others(host: Host, plan: Plan, source: Shelf) ->
     assert (secret.stat().st_mode & 0o777, secret.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_a_strict_umask_makes_nothing_unreadable(host: Host, plan: Plan, source: Shelf) -> None:
+    before = os.umask(0o077)
+    try:
+        put(host, plan, source)
+    finally:
+        os.umask(before)
+    for path in host.path("/var/lib/kubewright/releases").glob("*/**"):
+        assert path.stat().st_mode & 0o777 == 0o755, path
+
+
 def test_again_changes_nothing(host: Host, plan: Plan, source: Shelf) -> None:
     put(host, plan, source)
     secret = host.path("/etc/kubernetes/kubewright/encryption.json").read_text()

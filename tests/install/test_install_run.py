@@ -24,7 +24,7 @@ from kubewright.install.host import Host
 from kubewright.install.join import JoinMaterial
 from kubewright.install.journal import opened, read
 from kubewright.install.plan import Await
-from kubewright.install.settings import Network
+from kubewright.install.settings import Cluster, Network
 from kubewright.install.start import _await
 from kubewright.install.uninstall import uninstall
 
@@ -82,6 +82,24 @@ def test_again_does_nothing(host: Host, source: Shelf) -> None:
     assert source.exports == 1
 
 
+def test_the_same_content_is_known_to_be_installed(host: Host, source: Shelf) -> None:
+    """Only then may a bundle's blobs go unread: the same plan, to its end."""
+
+    def known(made: Content | None = None, cluster: Cluster = CLUSTER) -> bool:
+        return run.is_installed(host, made or content(source), cluster, run.Options(node="one"))
+
+    assert not known()
+    (host.root / "fail-import-once").touch()
+    with pytest.raises(CommandError):
+        install(host, source)
+    assert not known()
+    install(host, source)
+    assert known()
+    assert not known(replace(content(source), policy="version = 1 # another\n"))
+    assert not known(content(source, sequence=4))
+    assert not known(cluster=replace(CLUSTER, name="other"))
+
+
 def test_files_that_changed_are_put_right_and_services_start_anew(host: Host, source: Shelf) -> None:
     install(host, source)
     host.path("/etc/systemd/system/kubelet.service").write_text("[Service]\nExecStart=/bin/evil\n")
@@ -133,6 +151,26 @@ def test_another_release_over_a_running_one_is_refused(host: Host, source: Shelf
         install(host, source, made=content(source, sequence=4))
 
 
+def test_what_an_older_install_left_in_its_own_folders_is_cleared(host: Host, source: Shelf) -> None:
+    """A record that is gone, releases that are not: of an install that somebody removed by hand."""
+    older = ("releases/0123/bin/kubelet", "releases/.4567.partial/bin/runc", "certs.d/quay.io/hosts.toml")
+    for path in older:
+        leave(host, f"/var/lib/kubewright/{path}")
+    install(host, source)
+    for path in older:
+        assert not host.path(f"/var/lib/kubewright/{path}").exists()
+    assert status.drift(host, read(host)) == []
+
+
+def test_what_is_no_record_of_an_install_is_refused(host: Host, source: Shelf) -> None:
+    leave(host, "/var/lib/kubewright/install.json")
+    with pytest.raises(JournalError):
+        install(host, source)
+    host.path("/var/lib/kubewright/install.json").write_text('{"version": 2}')
+    with pytest.raises(JournalError, match="version 1"):
+        install(host, source)
+
+
 def test_the_audit_log_says_what_and_by_whom(host: Host, source: Shelf) -> None:
     install(host, source, evidence={"release_signed_by": ["site"]})
     first = json.loads(host.path("/var/lib/kubewright/audit.jsonl").read_text().splitlines()[0])
@@ -141,12 +179,31 @@ def test_the_audit_log_says_what_and_by_whom(host: Host, source: Shelf) -> None:
     assert first["by"].startswith("uid ")
 
 
+def test_the_password_of_the_speakers_is_made_once_and_nowhere_else(host: Host, source: Shelf) -> None:
+    install(host, source)
+    made = json.loads((host.root / "run/secret").read_text())
+    assert (made["metadata"]["namespace"], made["metadata"]["name"]) == ("metallb-system", "memberlist")
+    password = made["stringData"]["secretkey"]
+    assert len(password) >= 128
+    for path in host.root.rglob("*"):
+        assert path.name == "secret" or not path.is_file() or password.encode() not in path.read_bytes(), path
+    remove(host)
+    install(host, source)  # the cluster's store, unlike this one, would be gone; what is there is never replaced
+    assert json.loads((host.root / "run/secret").read_text()) == made
+
+
 def test_uninstalled_is_gone(host: Host, source: Shelf) -> None:
     before = files(host)
     install(host, source)
     remove(host)
     after = files(host) - {"calls", "applied", "given-to-kubeadm"}
-    kept = {"var/lib/kubewright/audit.jsonl", "var/lib/kubewright/sequence.json", "var/lib/kubewright/lock", "run/images"}
+    kept = {
+        "var/lib/kubewright/audit.jsonl",
+        "var/lib/kubewright/sequence.json",
+        "var/lib/kubewright/lock",
+        "run/images",
+        "run/secret",
+    }
     assert after - before <= kept
     with pytest.raises(JournalError):
         status.drift(host, read(host))
@@ -179,6 +236,7 @@ DRIFTS: dict[str, tuple[Callable[[Host], object], str, str]] = {
     "mode": (lambda host: program(host, "runc").chmod(0o777), "changed", "runc"),
     "missing": (lambda host: program(host, "runc").unlink(), "missing", "runc"),
     "extra": (lambda host: program(host, "more").write_text(""), "extra", "more"),
+    "registry": (lambda host: leave(host, "/var/lib/kubewright/certs.d/docker.io/hosts.toml"), "extra", "docker.io/hosts.toml"),
     "unit": (lambda host: host.path("/etc/systemd/system/kubelet.service").write_text(""), "changed", "kubelet.service"),
     "link": (lambda host: host.path("/usr/local/bin/ctr").unlink(), "missing", "ctr"),
     "setting": (lambda host: host.path("/proc/sys/net/ipv4/ip_forward").write_text("0\n"), "changed", "ip_forward"),
@@ -215,7 +273,10 @@ LACKS: dict[str, tuple[Callable[[Host], object], str]] = {
         lambda host: host.path("/sys/fs/cgroup/cgroup.controllers").write_text("cpu io\n"),
         "missing: cpuset, memory, pids",
     ),
-    "kernel": (lambda host: host.path("/sys/module/vxlan").rmdir(), "the kernel has no vxlan"),
+    "vxlan": (lambda host: host.path("/sys/module/vxlan").rmdir(), "the kernel has no vxlan"),
+    "nf_tables": (lambda host: host.path("/sys/module/nf_tables").rmdir(), "the kernel has no nf_tables"),
+    "bridge": (lambda host: host.path("/proc/sys/net/bridge").rmdir(), "the kernel has no br_netfilter"),
+    "overlay": (lambda host: host.path("/proc/filesystems").write_text("nodev\ttmpfs\n"), "the kernel has no overlay"),
     "systemd": (lambda host: host.path("/run/systemd/system").rmdir(), "systemd does not run"),
     "program": (lambda host: host.path("/usr/bin/ip").unlink(), "ip is not there"),
     "left-overs": (lambda host: leave(host, "/var/lib/etcd/member"), "/var/lib/etcd is of another install"),
@@ -254,8 +315,11 @@ def test_another_architecture_is_refused(host: Host, source: Shelf) -> None:
 
 
 def test_a_clock_of_before_the_release_is_refused(host: Host, source: Shelf) -> None:
-    with pytest.raises(PreflightError, match="the clock says 1970"):
+    with pytest.raises(PreflightError, match=r"the clock says 1970-01-02 .* was built at 2025-10-09"):
         install(host, source, now=lambda: 86_400.0)
+    with pytest.raises(PreflightError, match="the clock says 2025-10-09"):
+        install(host, source, now=lambda: 1_760_000_000.0 - 3600)
+    install(host, source, now=lambda: 1_760_000_000.0 - 60)  # the builder's clock may be a little ahead
 
 
 def test_a_disk_that_is_too_small_is_refused(host: Host, source: Shelf) -> None:

@@ -50,3 +50,19 @@ def test_what_is_no_bundle_is_refused_before_anything_is_written(file: Path, tmp
     ended = run(file, "install", tmp_path / "b.oci.tar.zst", "--policy", tmp_path / "policy.toml", "--root", tmp_path / "root")
     assert ended.returncode not in (0, 1)
     assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_containerd_s_verifier_refuses_on_standard_output_and_loads_no_installer(file: Path, tmp_path: Path) -> None:
+    words = ["node", "verify-pull", "--root", tmp_path, "-name", "a:1", "-digest", "d", "-stdin-media-type", "x"]
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-v", str(file), *map(str, words)],
+        input='{"digest": "d"}',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={},
+    )
+    assert ended.returncode not in (0, 1)
+    assert "policy.toml" in ended.stdout
+    assert "kubewright.install.kubeadm" not in ended.stderr
+    assert "kubewright.verify.pulled" in ended.stderr

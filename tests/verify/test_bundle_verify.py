@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from kubewright.oci.layout import Layout, write_directory
 from kubewright.oci.model import CONTAINERD_NAME, INDEX, MANIFEST, REF_NAME, TITLE, Descriptor, Index
 from kubewright.oci.reading import open_directory
 from kubewright.verify import errors
-from kubewright.verify.bundle_check import BundleOptions, is_bundle_path, verify_bundle
+from kubewright.verify.bundle_check import BundleOptions, VerifiedBundle, is_bundle_path, verify_bundle
 from kubewright.verify.bundle_errors import BundleContentError, BundleUnsignedError, ImageRefusedError
 from kubewright.verify.policy import load_policy
 
@@ -652,3 +653,30 @@ def test_the_command_verifies_both_forms(made: BundleBuilder) -> None:
 
 def snapshot(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+# -- when the bytes are not needed ----------------------------------------------------------------------------------------
+
+
+def test_blobs_that_are_not_needed_are_not_read(made: BundleBuilder) -> None:
+    """All but the blobs' bytes is verified all the same; what is read then is hashed on the way."""
+    made.write()
+    with opened(made, enough=True) as bundle:
+        file = next(each for each in bundle.files if each.component != "etcd")
+    blob = made.directory / "blobs" / "sha256" / file.digest.removeprefix("sha256:")
+    blob.write_bytes(bytes(len(blob.read_bytes())))
+    with opened(made, enough=True) as bundle, pytest.raises(BlobDamagedError):
+        bundle.read(file)
+    with pytest.raises(BlobDamagedError), opened(made, enough=False):
+        pass
+
+
+def test_what_is_not_needed_is_still_what_was_signed(made: BundleBuilder) -> None:
+    made.write("second")
+    with pytest.raises(BundleUnsignedError), opened(made, enough=True):
+        pass
+
+
+def opened(made: BundleBuilder, *, enough: bool) -> AbstractContextManager[VerifiedBundle]:
+    options = BundleOptions(now=lambda: made.now, enough=lambda found: enough)
+    return verify_bundle(made.directory, load_policy(made.policy), made.policy, options)

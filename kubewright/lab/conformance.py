@@ -177,7 +177,7 @@ def _require_fitting(bundle: Bundle, tools: Tools, kube: Kube) -> None:
             f"the tests are those of {version}, the cluster is {found}", remedy="bundle both from one release"
         )
     asked = {*tools.say("--list-images").split()}
-    strange = [image.reference for image in bundle.content.images if image.reference not in asked]
+    strange = [image.reference for image in images_of_tests(bundle) if image.reference not in asked]
     if strange:
         raise ConformanceError(
             f"e2e.test never asks for {strange[0]}", remedy="bring the recipe agnhost to the version it asks for"
@@ -200,14 +200,19 @@ def _write_private(path: Path, text: str) -> None:
 # -- images ----------------------------------------------------------------------------------------------------------------
 
 
+def images_of_tests(bundle: Bundle) -> tuple[Image, ...]:
+    """The images that specs run; the others of the bundle are of programs that are in these."""
+    return tuple(image for image in bundle.content.images if "/e2e-test-images/" in image.reference)
+
+
 def import_images(bundle: Bundle, machines: Machines, shared: Path) -> None:
     """Bring the bundle's images to every node, each by tag and by digest; ``shared`` is what nodes see, read-only."""
     tar = shared / _TAR
     try:
         with tar.open("wb") as out:
-            bundle.source.export_images(bundle.content.images, out)
+            bundle.source.export_images(images_of_tests(bundle), out)
         with ThreadPoolExecutor(len(machines.state.nodes)) as pool:
-            for each in [pool.submit(_import, machines, node, bundle.content.images) for node in machines.state.nodes]:
+            for each in [pool.submit(_import, machines, node, images_of_tests(bundle)) for node in machines.state.nodes]:
                 each.result()
     finally:
         tar.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubewright.errors import UsageError
+from kubewright.oci.errors import DocumentError
 from kubewright.oci.model import CONTAINERD_NAME, EMPTY, MANIFEST, REF_NAME, Descriptor, Manifest
 from kubewright.oci.reading import OpenLayout
 from kubewright.verify import bundle_model as model
@@ -17,6 +18,10 @@ from kubewright.verify.statement import parse_statement
 
 #: bytes of a file that ``show`` prints
 _LONGEST = 64 << 20
+#: lines of a bundle; ours have hundreds
+_MOST_LINES = 50_000
+#: bytes of statements about a bundle that are read for what they claim
+_CLAIMS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,14 @@ class Line:
 
 
 def lines(layout: OpenLayout, *, statements: bool = False) -> Iterator[Line]:
-    """Everything in a bundle that has a name; files behind their part."""
+    """Everything in a bundle that has a name; files behind their part. DocumentError for more than anybody could read."""
+    for number, line in enumerate(_lines(layout, statements)):
+        if number >= _MOST_LINES:
+            raise DocumentError(f"{layout.name}: more than {_MOST_LINES} parts and files", remedy="do not use this bundle")
+        yield line
+
+
+def _lines(layout: OpenLayout, statements: bool) -> Iterator[Line]:
     for each in layout.index.manifests:
         name = title(each)
         if each.media_type != MANIFEST or not name:
@@ -127,8 +139,12 @@ def size(count: int) -> str:
 def claims(layout: OpenLayout) -> list[tuple[str, str, BundlePredicate]]:
     """What statements about the bundle itself claim: file, the key's fingerprint, predicate. Nothing of it is checked."""
     found = []
+    left = _CLAIMS
     for line in lines(layout, statements=True):
         if line.what == "statement" and line.name.startswith(model.STATEMENT_KIND + ".") and "/" not in line.name:
+            left -= line.blob.size
+            if left < 0:
+                raise DocumentError(f"{layout.name}: its statements are too long", remedy="do not use this bundle")
             bundle = parse_bundle(layout.read(line.blob, strictjson.ENVELOPE.size), line.name)
             statement = parse_statement(bundle.payload, line.name)
             found.append((line.name, bundle.hint, read_predicate(statement, line.name)))

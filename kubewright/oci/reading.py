@@ -31,6 +31,8 @@ from kubewright.oci.strict import DOCUMENT_SIZE, INDEX_SIZE, Table, loads
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_BLOBS: Final = 100_000
 _DEPTH: Final = 4  # index.json, an index in it, a manifest, its blobs
+#: bytes of manifests and indices that are read of one layout: some hundred times what a bundle has, and no more than seconds
+_DOCUMENTS: Final = 64 << 20
 _CHUNK: Final = 1 << 20
 _REMEDY: Final = "take the layout from where it was made, again"
 
@@ -56,6 +58,7 @@ class OpenLayout:
     def __init__(self, blobs: Blobs) -> None:
         self.name = blobs.name
         self._blobs = blobs
+        self._documents = 0
         self.sizes: Mapping[str, int] = blobs.sizes()
         self.index: Index = parse_index(blobs.index(), f"{self.name}: index.json")
 
@@ -84,11 +87,13 @@ class OpenLayout:
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """The manifest that a descriptor names. Raises also DocumentError, MediaTypeError."""
         _require(descriptor, MANIFEST, self.name)
+        self._count(descriptor)
         return parse_manifest(self.read(descriptor), f"{self.name}: manifest {descriptor.digest}")
 
     def nested(self, descriptor: Descriptor) -> Index:
         """The index that a descriptor names: a list of referrers."""
         _require(descriptor, INDEX, self.name)
+        self._count(descriptor)
         return parse_index(self.read(descriptor, INDEX_SIZE), f"{self.name}: index {descriptor.digest}")
 
     def walk(self) -> Iterator[Descriptor]:
@@ -124,6 +129,13 @@ class OpenLayout:
         if extra:
             message = f"{self.name}: nothing refers to the blob {extra[0]}" + (f" and {len(extra) - 1} more" * (len(extra) > 1))
             raise BlobExtraError(message, remedy=_REMEDY)
+
+    def _count(self, descriptor: Descriptor) -> None:
+        """A few bytes that are compressed, or one document that is listed often, must not keep a reader busy for days."""
+        self._documents += descriptor.size
+        if self._documents > _DOCUMENTS:
+            message = f"{self.name}: more than {_DOCUMENTS} bytes of manifests, up to {descriptor.digest}"
+            raise DocumentError(message, remedy=_REMEDY)
 
     def _referred(self, descriptor: Descriptor) -> list[Descriptor]:
         if descriptor.media_type == INDEX:

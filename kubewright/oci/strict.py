@@ -19,7 +19,8 @@ INDEX_SIZE: Final = 16 << 20
 
 _DEPTH: Final = 12
 _VALUES: Final = 400_000
-_STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+#: up to the end of the text where the closing quote is missing: or else each escaped quote would begin a search of its own
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
 _EMPTY: Final = re.compile(r"\[\]|\{\}")
 _LONG_NUMBER: Final = re.compile(r"[0-9]{17,}")

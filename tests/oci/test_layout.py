@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from layouts import a_layout, edit_index, put_blob
 from kubewright.errors import KubewrightError
 from kubewright.oci import errors
 from kubewright.oci.layout import FilePart, Layout, new_layout, write_directory
-from kubewright.oci.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Index
+from kubewright.oci.model import CONFIG, EMPTY_CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Index, Manifest
 from kubewright.oci.reading import OpenLayout, open_directory
 
 
@@ -250,6 +251,26 @@ def test_refused(layout: Path, case: str) -> None:
     assert type(caught.value) is error
     assert str(layout) in caught.value.message
     assert caught.value.remedy
+
+
+def test_a_string_that_does_not_end_is_refused_in_a_moment(layout: Path) -> None:
+    """Each escaped quote in it could begin a string of its own: 20 kB of them took some ten seconds, 4 MB days."""
+    (layout / "index.json").write_text('{"' + '\\"' * 10_000)
+    start = time.process_time()
+    with pytest.raises(errors.DocumentError):
+        check(layout)
+    assert time.process_time() - start < 1
+
+
+def test_a_manifest_that_is_listed_again_and_again_is_not_read_for_ever(layout: Path) -> None:
+    filler = {"org.example.filler": "x" * (4_000_000)}
+    large = put_blob(layout, Manifest(EMPTY_CONFIG, (EMPTY_CONFIG,), filler, "a/b").to_bytes(), MANIFEST)
+    descriptor = Descriptor(MANIFEST, large["digest"], large["size"])
+    with open_directory(layout) as opened:
+        for _ in range(16):
+            opened.manifest(descriptor)
+        with pytest.raises(errors.DocumentError, match="bytes of manifests"):
+            opened.manifest(descriptor)
 
 
 def test_a_layout_that_is_a_link_is_refused(layout: Path) -> None:

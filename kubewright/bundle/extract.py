@@ -5,13 +5,16 @@ Everything that is written was hashed on the way; the directory gets its name wh
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from kubewright.bundle.listing import Line, lines
+from kubewright.disk import writing
 from kubewright.errors import UsageError
 from kubewright.files.unpack import extract_tar
 from kubewright.model.stack import parse_stack
@@ -51,13 +54,14 @@ def extract(layout: OpenLayout, target: Path, kinds: frozenset[str], progress: R
     found = list(lines(layout, statements=True))
     parts = {line.name: line.what for line in found if not line.part}
     files = images = 0
-    with new_copy(target.absolute()) as folder:
+    with writing(target, store=False), new_copy(target.absolute()) as folder:
         assert folder is not None
         for line in found:
             place = _place(line, parts, kinds)
             if place:
                 files += 1
-                _write(layout, line, folder / _checked(place, layout.name), progress)
+                with _refusing(layout.name, place):
+                    _write(layout, line, folder / _checked(place, layout.name), progress)
         listed = [line for line in found if line.what == "image"]
         if "images" in kinds and listed:
             images = len(listed)
@@ -94,6 +98,18 @@ def _checked(place: str, name: str) -> str:
     if not is_relative(place):
         raise DocumentError(f"{name}: {place[:100]!r} does not stay below a directory", remedy="do not use this bundle")
     return place
+
+
+@contextmanager
+def _refusing(name: str, place: str) -> Iterator[None]:
+    """Names that are no files beside each other: one twice, one that is also a folder, one that is too long."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+            raise
+        message = f"{name}: {place[:100]!r} cannot be written: {error.strerror}"
+        raise DocumentError(message, remedy="do not use this bundle") from None
 
 
 def _write(layout: OpenLayout, line: Line, target: Path, progress: Report) -> None:

@@ -17,8 +17,12 @@ from kubewright.bundle import listing
 from kubewright.bundle.extract import KINDS, extract
 from kubewright.errors import UsageError
 from kubewright.oci.archive_errors import ArchiveError
-from kubewright.oci.errors import BlobDamagedError
+from kubewright.oci.errors import BlobDamagedError, DocumentError
+from kubewright.oci.layout import Layout, write_directory
+from kubewright.oci.model import EMPTY_CONFIG, EMPTY_DATA, MANIFEST, TITLE, Descriptor, Index, Manifest
 from kubewright.oci.opening import open_layout
+from kubewright.oci.source import Source
+from kubewright.verify import bundle_model as model
 
 
 @pytest.fixture
@@ -109,8 +113,6 @@ def test_extract_overwrites_nothing_and_leaves_nothing_of_a_failure(made: Bundle
 def test_names_of_an_enemy_reach_no_terminal_and_no_other_folder(made: BundleBuilder, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from kubewright.oci.errors import DocumentError
-
     etcd, runc = made.ingredients.components
     for name, shown in (("\x1b[2Jclear", "\ufffd[2Jclear"), ("../../escape", "../../escape")):
         made.change(components=(etcd, replace(runc, files=(replace(runc.files[0], name=name),))))
@@ -122,6 +124,42 @@ def test_names_of_an_enemy_reach_no_terminal_and_no_other_folder(made: BundleBui
             with pytest.raises(DocumentError):
                 extract(layout, tmp_path / "out", frozenset(KINDS))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a" * 300,)])
+def test_names_that_cannot_lie_beside_each_other_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    files = tuple(Descriptor(model.FILE, EMPTY_CONFIG.digest, 2, {TITLE: name}) for name in names)
+    manifest = Manifest(EMPTY_CONFIG, files, artifact_type=model.LICENCES_TYPE).to_bytes()
+    found = Descriptor.of(MANIFEST, manifest)
+    listed = Descriptor(MANIFEST, found.digest, found.size, {TITLE: "licences"}, model.LICENCES_TYPE)
+    write_directory(
+        Layout(Index((listed,)).to_bytes(), {found.digest: manifest, EMPTY_CONFIG.digest: EMPTY_DATA}), tmp_path / "layout"
+    )
+    done = kubewright("bundle", "extract", tmp_path / "layout", "--unverified", "--to", tmp_path / "out")
+    assert done.returncode == DocumentError.exit_code, done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["layout"]
+
+
+def test_a_listing_that_grows_out_of_one_manifest_ends(tmp_path: Path) -> None:
+    """index.json may name a manifest of a thousand files a hundred times, each time otherwise."""
+    files = tuple(Descriptor(model.FILE, EMPTY_CONFIG.digest, 2, {TITLE: str(number)}) for number in range(1000))
+    manifest = Manifest(EMPTY_CONFIG, files, artifact_type=model.LICENCES_TYPE).to_bytes()
+    found = Descriptor.of(MANIFEST, manifest)
+    listed = (Descriptor(MANIFEST, found.digest, found.size, {TITLE: str(at)}, model.LICENCES_TYPE) for at in range(100))
+    blobs: dict[str, Source] = {found.digest: manifest, EMPTY_CONFIG.digest: EMPTY_DATA}
+    write_directory(Layout(Index(tuple(listed)).to_bytes(), blobs), tmp_path / "layout")
+    done = kubewright("bundle", "ls", tmp_path / "layout")
+    assert done.returncode == DocumentError.exit_code
+    assert "more than 50000 parts and files" in done.stderr
+
+
+def test_statements_that_claim_too_much_are_not_read(made: BundleBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_layout(made.file) as layout:
+        sizes = [line.blob.size for line in listing.lines(layout, statements=True) if line.name.startswith("bundle.")]
+        assert len(listing.claims(layout)) == len(sizes)
+        monkeypatch.setattr(listing, "_CLAIMS", sum(sizes) - 1)
+        with pytest.raises(DocumentError, match="statements are too long"):
+            listing.summary(layout)
 
 
 def test_split_and_join(made: BundleBuilder, tmp_path: Path) -> None:

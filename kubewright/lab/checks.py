@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubewright.install.errors import PullCheckError
 from kubewright.lab.errors import LabCheckError
 from kubewright.lab.kube import Kube, condition, pod, service
 from kubewright.lab.machines import Machines
@@ -251,6 +252,42 @@ def pull_refused(lab: Lab) -> str:
     return str(reason)
 
 
+def pulls_verified(lab: Lab) -> str:
+    """What a node pulls is verified; where the verifier is taken out, the check says so."""
+    node, verifier = lab.workers[0], "/var/lib/kubewright/current/verifiers/kubewright"
+    check = [*INSTALLER, "node", "check-pulls"]
+    said = lab.machines.run(node, check)
+    if said.status or "twin was refused" not in said.output:
+        raise LabCheckError(f"{node}: pulls are not verified", details=said.output)
+    lab.machines.run(node, ["mv", verifier, "/var/lib/kubewright/aside"])
+    without = lab.machines.run(node, check)
+    lab.machines.run(node, ["mv", "/var/lib/kubewright/aside", verifier])
+    if without.status != PullCheckError.exit_code:
+        raise LabCheckError("a node without the verifier passes for one that has it", details=without.output)
+    return "a signed image is pulled, its unsigned twin is not"
+
+
+def registry(lab: Lab) -> str:
+    """A worker that has lost an image gets it from the cluster's registry, after the verifier has been asked."""
+    node, ctr = lab.workers[0], ("/usr/local/bin/ctr", "-n", "k8s.io")
+    plan = json.loads(lab.machines.run(node, ["cat", "/var/lib/kubewright/install.json"]).output)["plan"]
+    images = {image["name"]: image for step in plan["steps"] for image in step.get("images", ())}
+    reference, digest = images["registry"]["reference"], images["registry"]["digest"]
+    listed = lab.machines.run(node, [*ctr, "images", "ls"]).output
+    names = [line.split()[0] for line in listed.splitlines() if digest in line]
+    lab.machines.run(node, [*ctr, "images", "rm", "--sync", *names])
+    if digest in lab.machines.run(node, [*ctr, "content", "ls"]).output:
+        raise LabCheckError(f"{node} still has {reference}")
+    asked = {"imagePullPolicy": "Always", "command": ["registry", "--version"]}
+    lab.kube.apply(pod("puller", reference, [], node=node, container=asked, restartPolicy="Never"))
+    lab.kube.until("the pod has run", lambda: lab.kube.get("pod", "puller")["status"]["phase"] == "Succeeded", 120)
+    log = lab.machines.run(node, ["cat", "/var/log/kubewright/pulls.jsonl"]).output
+    last = json.loads(log.splitlines()[-1])
+    if (last["name"], last["digest"], last["allowed"]) != (reference, digest, True):
+        raise LabCheckError("the verifier was not asked about it", details=log[-2000:])
+    return f"{reference} on {node}"
+
+
 def _waiting(lab: Lab, name: str, reasons: tuple[str, ...]) -> str:
     found = lab.kube.get("pod", name)["status"].get("containerStatuses") or [{}]
     reason = str(found[0].get("state", {}).get("waiting", {}).get("reason", ""))
@@ -346,6 +383,8 @@ CHECKS: Final[tuple[tuple[str, Callable[[Lab], str]], ...]] = (
     ("volume outlives its pod", volume),
     ("metrics", metrics),
     ("pull outside of the bundle refused", pull_refused),
+    ("pulls are verified; without the verifier that is found", pulls_verified),
+    ("an image that was lost comes from the cluster's registry", registry),
     ("hardened", hardened),
     ("fail-over of the LoadBalancer address", fail_over),
     ("node audit: every running program is known", audited),

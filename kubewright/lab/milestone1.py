@@ -30,6 +30,8 @@ name = "milestone-1"
 conntrack = "keep" # three nodes share one kernel
 [load_balancer]
 addresses = ["{SUBNET}.200-{SUBNET}.220"]
+[registry]
+serve = true
 [kubelet]
 free_disk = "1Gi" # and one disk
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -215,6 +216,9 @@ def end_rest(state: State) -> None:
     """What needs no daemon."""
     if state.process:
         daemon.stop(state.process, state.path.with_suffix(".docker"))
+    bridge = f"br-{state.network[:12]}"  # outlives a daemon that was killed, and its route with it
+    if state.network and Path("/sys/class/net", bridge).exists():
+        subprocess.run(["ip", "link", "delete", bridge], check=False)
     for name, value in state.settings.items():
         path = Path("/proc/sys", name)
         if path.read_text().strip() != value:

@@ -17,19 +17,18 @@ from kubewright.lab.errors import LabError
 from kubewright.lab.kube import Kube
 from kubewright.lab.machines import Machines, end_rest, load_state
 from kubewright.lab.results import Results
+from kubewright.lab.subnet import Subnet, free_subnet
 
-SUBNET: Final = "172.30.77"
-GATEWAY: Final = f"{SUBNET}.1"
-NODES: Final = {"leader": f"{SUBNET}.10", "worker-1": f"{SUBNET}.11", "worker-2": f"{SUBNET}.12"}
+NODES: Final = ("leader", "worker-1", "worker-2")
 #: why csi-driver-nfs, which belongs to the milestone, is not in it here
 NFS: Final = "its source cannot be fetched where this is built, and the kernel of those machines has no NFS"
 
-_CLUSTER: Final = f"""\
+_CLUSTER: Final = """\
 name = "milestone-1"
 [network]
 conntrack = "keep" # three nodes share one kernel
 [load_balancer]
-addresses = ["{SUBNET}.200-{SUBNET}.220"]
+addresses = ["{pool}"]
 [registry]
 serve = true
 [kubelet]
@@ -97,13 +96,15 @@ def _state(folder: Path) -> Path:
 
 
 def _build(given: Given, machines: Machines, results: Results) -> checks.Lab:
-    shared = _shared(given)
+    subnet = free_subnet()
+    nodes = subnet.nodes(NODES)
+    shared = _shared(given, subnet)
     with results.doing("three nodes boot systemd") as notes:
         machines.image(given.node_tar, given.node_digest)
-        machines.make_network(f"{SUBNET}.0/24", GATEWAY)
+        machines.make_network(str(subnet.network), subnet.gateway)
         mounts = {shared: "/kubewright", **_bundle_mount(given)}
-        for name, address in NODES.items():
-            machines.make_node(name, address, GATEWAY, mounts)
+        for name, address in nodes.items():
+            machines.make_node(name, address, subnet.gateway, mounts)
         for name in NODES:
             machines.wait_for_boot(name)
         notes.append("locked Debian packages, no way out")
@@ -123,10 +124,10 @@ def _build(given: Given, machines: Machines, results: Results) -> checks.Lab:
         ]:
             each.result()
     results.watch(f"three nodes installed and Ready in {time.monotonic() - begin:.0f} s")
-    return checks.Lab(machines, Kube(machines, leader), dict(NODES), _image(machines, leader))
+    return checks.Lab(machines, Kube(machines, leader), nodes, _image(machines, leader))
 
 
-def _shared(given: Given) -> Path:
+def _shared(given: Given, subnet: Subnet) -> Path:
     """What nodes see, read-only: installer, policy, site settings, the list of files of locked packages."""
     shared = given.folder / "shared"
     shared.mkdir(parents=True, exist_ok=True)
@@ -135,9 +136,9 @@ def _shared(given: Given) -> Path:
     shutil.copyfile(given.packages, shared / "packages.json")
     nodes = [
         f'[[node]]\nname = "{name}"\naddress = "{address}"\nrole = "{"worker" if number else "control-plane"}"\n'
-        for number, (name, address) in enumerate(NODES.items())
+        for number, (name, address) in enumerate(subnet.nodes(NODES).items())
     ]
-    (shared / "cluster.toml").write_text(_CLUSTER + "".join(nodes))
+    (shared / "cluster.toml").write_text(_CLUSTER.format(pool=subnet.pool) + "".join(nodes))
     return shared
 
 

@@ -26,12 +26,12 @@ from kubewright.lab.errors import LabCheckError, LabError
 from kubewright.lab.machines import Machines, end_rest, load_state
 from kubewright.lab.prepare import BUNDLE, POLICY, node_root
 from kubewright.lab.results import Results
+from kubewright.lab.subnet import free_subnet
 from kubewright.project import Project
 from kubewright.report import Progress, reporting_errors
 
 ROOT: Final = Path(__file__).parents[2]
-SUBNET: Final = "172.30.78"
-NODES: Final = {"leader": f"{SUBNET}.10", "worker-1": f"{SUBNET}.11", "worker-2": f"{SUBNET}.12"}
+NODES: Final = ("leader", "worker-1", "worker-2")
 LOST: Final = "worker-2"
 _SSHD: Final = """\
 HostKey /etc/ssh/ssh_host_ed25519_key
@@ -49,7 +49,8 @@ conntrack = "keep" # three machines share one kernel
 free_disk = "1Gi" # and one disk
 """
 _RECAP: Final = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
-_TOKEN: Final = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
+#: a bootstrap token of kubeadm; not a part of a file's name (bundle.KEYID.sigstore.json)
+_TOKEN: Final = re.compile(r"(?<![\w./-])[a-z0-9]{6}\.[a-z0-9]{16}(?![\w-]|\.\w)")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
 #: what an install changes, and Ansible's own temporary files do not
 _TOUCHED: Final = (
@@ -84,25 +85,27 @@ class Site:
 
     def __init__(self, folder: Path, machines: Machines, bundle: Path, policy: Path) -> None:
         self.folder, self.machines, self.bundle, self.policy = folder, machines, bundle, policy
+        self.subnet = free_subnet()
+        self.nodes = self.subnet.nodes(NODES)
 
     def write(self) -> None:
         """Keys, inventory, site settings, programs, the policy (beside which the verifier keeps its state)."""
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)], check=True)
         key = " ".join((self.folder / "host.pub").read_text().split()[:2])
-        (self.folder / "known_hosts").write_text("".join(f"{address} {key}\n" for address in NODES.values()))
+        (self.folder / "known_hosts").write_text("".join(f"{address} {key}\n" for address in self.nodes.values()))
         shutil.copyfile(self.policy, self.folder / "policy.toml")
         for program in pyz.PROGRAMS:
             (self.folder / program.file).write_bytes(pyz.build(program))
         nodes = [
             f'[[node]]\nname = "{name}"\naddress = "{address}"\nrole = "{"worker" if number else "control-plane"}"\n'
-            for number, (name, address) in enumerate(NODES.items())
+            for number, (name, address) in enumerate(self.nodes.items())
         ]
         (self.folder / "cluster.toml").write_text(_CLUSTER + "".join(nodes))
         (self.folder / "hosts").write_text(self._inventory())
 
     def _inventory(self) -> str:
-        leader, *workers = (f"{name} ansible_host={address}" for name, address in NODES.items())
+        leader, *workers = (f"{name} ansible_host={address}" for name, address in self.nodes.items())
         ssh = f"-o UserKnownHostsFile={self.folder}/known_hosts -o GlobalKnownHostsFile=/dev/null"
         variables = {
             "ansible_user": "root",
@@ -146,7 +149,7 @@ class Site:
     def wait_for_ssh(self, name: str) -> None:
         for _ in range(600):
             try:
-                with socket.create_connection((NODES[name], 22), 1) as found:
+                with socket.create_connection((self.nodes[name], 22), 1) as found:
                     if found.recv(4) == b"SSH-":
                         return
             except OSError:
@@ -306,9 +309,9 @@ def said(line: str) -> None:
 def boot(site: Site, tar: Path, digest: str) -> None:
     site.write()
     site.machines.image(tar, digest)
-    site.machines.make_network(f"{SUBNET}.0/24", f"{SUBNET}.1")
-    for name, address in NODES.items():
-        site.machines.make_node(name, address, f"{SUBNET}.1", {})
+    site.machines.make_network(str(site.subnet.network), site.subnet.gateway)
+    for name, address in site.nodes.items():
+        site.machines.make_node(name, address, site.subnet.gateway, {})
     for name in NODES:
         site.machines.wait_for_boot(name)
         site.open_ssh(name)

@@ -164,7 +164,8 @@ class Display:
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=self.stream, flush=True)
+            self.stream.write(f"{text}\n")  # at once: print would let another thread in before the end of the line
+            self.stream.flush()
 
     def close(self) -> None:
         """Show what is still in the pipe, then stop."""

@@ -143,7 +143,8 @@ def test_the_commands(made: ProjectBuilder, site: SigningKey, tmp_path: Path) ->
     """key new, key show and inspect as people start them; no project is needed for them."""
 
     def run(*words: str, passphrase: str = "") -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, **({"KUBEWRIGHT_KEY_PASSPHRASE": passphrase} if passphrase else {})}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KUBEWRIGHT_")}
+        env |= {"KUBEWRIGHT_KEY_PASSPHRASE": passphrase} if passphrase else {}
         command = [sys.executable, "-m", "kubewright.cli", *words]
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 

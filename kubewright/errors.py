@@ -6,6 +6,8 @@ A class enters ``EXIT_CODES`` when it is defined, here or in the package of its 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 #: exit code -> class, for docs and for a failure that crosses a process
@@ -45,6 +47,15 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """The same for what has to stay on its line: a line break in a name does not begin a line that we seem to say."""
     return plain(text).replace("\n", "\\u000a")
+
+
+@contextmanager
+def naming(where: str, *kinds: type[KubewrightError]) -> Iterator[None]:
+    """Put ``where``, the file and key that they are about, before the message of errors of ``kinds``."""
+    try:
+        yield
+    except kinds as error:
+        raise type(error)(f"{where}: {error.message}", remedy=error.remedy, details=error.details) from error
 
 
 def _rebuild(cls: type[KubewrightError], message: str, remedy: str, details: str) -> KubewrightError:

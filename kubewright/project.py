@@ -285,7 +285,10 @@ class Project:
 def _refuse_circle(name: str, wanted_by: tuple[str, ...]) -> None:
     if name in wanted_by:
         circle = " -> ".join([*wanted_by[wanted_by.index(name) :], name])
-        raise CycleError(f"recipes need each other's outputs: {circle}", remedy="break the circle at one [[input]]")
+        raise CycleError(
+            f"recipes/{name}/recipe.toml: input: recipes need each other's outputs: {circle}",
+            remedy="break the circle: one of these recipes has to do without its [[input]]",
+        )
 
 
 def _named(mapping: Mapping[str, T], name: str, what: str, where: str) -> T:

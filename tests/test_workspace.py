@@ -46,8 +46,8 @@ def test_a_zero_context_patch_applies(tree: Path) -> None:
 def test_the_hunk_that_does_not_fit_is_named_and_nothing_is_applied(tree: Path) -> None:
     (tree / "main.txt").write_text(SOURCE.replace("line 21\n", "line twenty-one\n"))
     before = (tree / "main.txt").read_text()
-    with pytest.raises(PatchError, match=r"p\.patch does not apply: main\.txt, hunk 2 \(line 20\)"):
-        apply_patch(tree.parent / "p.patch", tree)
+    with pytest.raises(PatchError, match=r"p\.patch does not apply to src v2: main\.txt, hunk 2 \(line 20\)"):
+        apply_patch(tree.parent / "p.patch", tree, "src v2")
     assert (tree / "main.txt").read_text() == before
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from kubewright import keys
 from kubewright.building.cgocache import kept_cache
 from kubewright.building.inputs import BUBBLEWRAP, Inputs, ensure_root
-from kubewright.building.log import Log
+from kubewright.building.log import Log, reason
 from kubewright.building.outputs import inside
 from kubewright.building.steps import GO_OUT, Command, Layout, commands, smoke_command
 from kubewright.building.workspace import lay_out
@@ -160,12 +160,12 @@ def _step_failed(execution: Execution, number: int, command: Command, status: in
     full = refusal(execution.log.tail(), execution.directory)
     if full is not None and shutil.disk_usage(execution.directory).free < 1 << 20:
         return full
-    what = " ".join(command.argv[:2])
+    what, tail = " ".join(command.argv[:2]), execution.log.tail()
     return BuildError(
         f"{execution.component.label}: step {number} ({what} ...) ended with status {status};"
         f" the whole log: {execution.log.path}",
-        remedy="read the lines above; a step has no network and sees declared inputs only",
-        details=execution.log.tail(),
+        remedy=f"{reason(tail)}: correct step[{number - 1}] in recipes/{execution.component.name}/recipe.toml, or its inputs",
+        details=tail,
     )
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from kubewright import keys
 from kubewright.building import mirrored
 from kubewright.building.steps import Layout, go_environment
-from kubewright.errors import IntegrityError, LockOutdatedError, StoreCorruptError
+from kubewright.errors import (
+    IntegrityError,
+    LockOutdatedError,
+    NetworkError,
+    OriginError,
+    StoreCorruptError,
+    TagMovedError,
+    naming,
+)
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import GoClient, Module
 from kubewright.fetch.http import redact
@@ -46,11 +54,11 @@ def ensure_inputs(project: Project, component: Component, progress: Progress) ->
     taken = {name for each in component.recipe.packages for name in each.files}
     wanted = [package for package in component.locked_builder.packages if package.name in taken]
     ensure_packages(project, component.recipe.builder, wanted, progress)
-    trees = {
-        source.name: _ensure_tree(project, source, pin, progress)
-        for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True)
-        if source.form != "module"
-    }
+    trees = {}
+    for source, pin in zip(component.recipe.sources, component.locked.sources, strict=True):
+        if source.form != "module":
+            with naming(where(component.name, source), NetworkError, OriginError, TagMovedError):
+                trees[source.name] = _ensure_tree(project, source, pin, progress)
     modules = _ensure_modules(project, component, goroot, trees, progress)
     return Inputs(goroot, root, modules, trees)
 
@@ -140,6 +148,11 @@ def download_packages(project: Project, name: str, packages: Sequence[LockedPack
 
 
 # -- sources ------------------------------------------------------------------------------------------------------
+
+
+def where(component: str, source: Source) -> str:
+    """How a failure names a source of a recipe."""
+    return f"recipes/{component}/recipe.toml: source {source.name}"
 
 
 def tree_name(pin: LockedSource, strip: int) -> str:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from kubewright.disk import writing
 from kubewright.report import Progress
 
 #: lines of the log that an error shows
 TAIL = 25
+#: what programs say when they met a wall of the sandbox
+_NETWORK: Final = re.compile(
+    r"Network is unreachable|network is unreachable|[Cc]ould not resolve|Temporary failure in name resolution|no such host|"
+    r"Name or service not known|disabled by GOPROXY=off|dial (?:tcp|udp)"
+)
+_READ_ONLY: Final = re.compile(r"[Rr]ead-only file system")
+
+
+def reason(tail: str) -> str:
+    """Why a step failed that ended with these lines, as far as that can be seen from the sandbox's side."""
+    if _NETWORK.search(tail):
+        return "it asks for the network, and a step has no network: what it needs has to be a source, an [[input]] or a package"
+    if _READ_ONLY.search(tail):
+        return "it writes outside of its build directory: only {build} and /tmp can be written to, and only {build}/out is kept"
+    return "read the lines above; a step has no network and sees declared inputs only"
 
 
 @dataclass

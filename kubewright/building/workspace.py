@@ -61,7 +61,7 @@ def lay_sources(project: Project, component: Component, trees: Mapping[str, Path
         if pin is component.locked.sources[0]:
             check_modules(component.recipe, source, target, component.locked.modules)
         for patch in source.patches:
-            apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name)
+            apply_patch(project.root / "patches" / component.name / patch.file, build / "src" / source.name, named(pin))
     lay_main_module(project.root / "recipes" / component.name, component.recipe, build / "main")
     lay_overlays(project, component.recipe, build)
 
@@ -181,7 +181,12 @@ _FAILED = re.compile(r"patch failed: (?P<file>.+):(?P<line>\d+)")
 _HUNK = re.compile(r"^@@ -(?P<line>\d+)")
 
 
-def apply_patch(patch: Path, tree: Path) -> None:
+def named(pin: LockedSource) -> str:
+    """A source and its version in a few words."""
+    return f"{pin.name} {pin.version or pin.tag or pin.branch or pin.url.rpartition('/')[2]}"
+
+
+def apply_patch(patch: Path, tree: Path, to: str = "its source") -> None:
     """Apply a unified diff (``-p1``; zero context is allowed, since pinned sources do not move). Exact or not at all.
 
     Raises PatchError that names file, line and hunk; nothing of the patch has been applied then.
@@ -196,9 +201,9 @@ def apply_patch(patch: Path, tree: Path) -> None:
     result = subprocess.run(arguments, cwd=tree, env=env, capture_output=True, text=True, errors="replace")
     if result.returncode:
         raise PatchError(
-            f"{patch.name} does not apply: {_where(patch, result.stderr)}",
-            remedy="the source is not the one that the patch was made for: make the patch again,"
-            f" then ./doit lock:{patch.parent.name}",
+            f"patches/{patch.parent.name}/{patch.name} does not apply to {to}: {_where(patch, result.stderr)}",
+            remedy=f"that is not the version that the patch was made for: make it again, then ./doit lock:{patch.parent.name};"
+            f" or remove [[source.patch]] from recipes/{patch.parent.name}/recipe.toml, where upstream has the change",
             details=result.stderr.strip()[-2000:],
         )
 

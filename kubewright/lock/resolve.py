@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewright.building.facts import modules_of
-from kubewright.building.inputs import ensure_toolchain, unpack_packages
-from kubewright.building.workspace import apply_patch, lay_overlays, lay_source
-from kubewright.errors import LockOutdatedError
+from kubewright.building.inputs import ensure_toolchain, unpack_packages, where
+from kubewright.building.workspace import apply_patch, lay_overlays, lay_source, named
+from kubewright.errors import LockOutdatedError, NetworkError, OriginError, SignatureMissingError, TagMovedError, naming
 from kubewright.fetch import gomodule
 from kubewright.fetch.gomodule import GoClient, Module
 from kubewright.files.digest import sha256_bytes, sha256_hex, tree_digest
@@ -102,7 +102,8 @@ def resolve_component(project: Project, recipe: Recipe, progress: Progress) -> R
     for source in recipe.sources:
         progress.stage(f"source {source.name}")
         known = next((pin for pin in old.sources if pin.name == source.name), None) if old else None
-        pins.append(resolve_source(project, recipe, tagged(source, modules), known, client, progress))
+        with naming(where(recipe.name, source), NetworkError, OriginError, SignatureMissingError, TagMovedError):
+            pins.append(resolve_source(project, recipe, tagged(source, modules), known, client, progress))
         if len(pins) == 1:
             modules = modules_of(recipe, source, files_of(project, pins[0]), modules_of_source(recipe))
     files = _main_module(project, recipe, pins, client, progress) if has_main_module(recipe) and client else {}
@@ -159,7 +160,7 @@ def _upstream(
         target = scratch / "src" / source.name
         lay_source(project.store, source, pin, None, target)
         for patch in source.patches:
-            apply_patch(project.root / "patches" / recipe.name / patch.file, target)
+            apply_patch(project.root / "patches" / recipe.name / patch.file, target, named(pin))
         go_mod = target / "go.mod"
     return mainmodule.Upstream(
         version=pin.version,

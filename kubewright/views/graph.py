@@ -38,7 +38,10 @@ def _component_lines(project: Project, name: str, above: tuple[str, ...], shown:
 def _recipe(project: Project, name: str, above: tuple[str, ...]) -> Recipe:
     if name in above:
         circle = " -> ".join([*above[above.index(name) :], name])
-        raise CycleError(f"recipes need each other's outputs: {circle}", remedy="break the circle at one [[input]]")
+        raise CycleError(
+            f"recipes/{name}/recipe.toml: input: recipes need each other's outputs: {circle}",
+            remedy="break the circle: one of these recipes has to do without its [[input]]",
+        )
     if above and name not in project.recipes:
         raise RecipeError(f"recipes/{above[-1]}/recipe.toml: input: there is no recipes/{name}", remedy="correct the name")
     return project.recipe(name)

@@ -72,7 +72,8 @@ def test_a_commit_that_is_gone(shop: Workshop) -> None:
     origin.git("gc", "-q", "--prune=now")
     (shop.store / "git").rename(shop.folder / "aside")
     done = shop.doit("build:x", status=OriginError.exit_code)
-    assert f"does not have commit {commit}" in done.err
+    assert f"recipes/x/recipe.toml: source src: {origin.url} does not have commit {commit} (tag v1.0.0)" in done.err
+    assert "name a mirror that has it in settings.toml (git_mirrors)" in done.err
     shop.built_nothing("x")
 
 
@@ -334,5 +335,26 @@ def test_a_patch_that_does_not_apply_names_its_hunk(shop: Workshop) -> None:
     shop.write("patches/x/0001-x.patch", f"--- a/text\n+++ b/text\n{good}{bad}")
     shop.doit("lock:x")
     done = shop.doit("build:x", status=PatchError.exit_code)
-    assert "0001-x.patch does not apply: text, hunk 2 (line 20)" in done.err
+    assert "patches/x/0001-x.patch does not apply to src v1.0.0: text, hunk 2 (line 20)" in done.err
     shop.built_nothing("x")
+
+
+def test_a_patch_of_another_version(shop: Workshop) -> None:
+    """It fits 1.0.0; what it changes is another text in 1.1.0, and gone from 1.2.0."""
+    origin = shop.git("tiny", {"a": "a", "text": "one\ntwo\nthree\n"})
+    shop.small("x", COPY)
+    shop.edit("recipes/x/recipe.toml", "[[step]]", '[[source.patch]]\nfile = "0001-x.patch"\nreason = "r"\n[[step]]')
+    shop.write("patches/x/0001-x.patch", "--- a/text\n+++ b/text\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n")
+    shop.doit("lock:x", "build:x")
+    origin.commit({"text": "one\nzwei\nthree\n"}, "v1.1.0")
+    (origin.path / "text").unlink()
+    origin.commit({}, "v1.2.0")
+    recipe = (shop.root / "recipes/x/recipe.toml").read_text()
+    for version, said in (("1.1.0", "text, hunk 1 (line 1)"), ("1.2.0", "text: No such file or directory")):
+        shop.write("recipes/x/recipe.toml", recipe.replace('version = "1.0.0"', f'version = "{version}"'))
+        shop.doit("lock:x")
+        done = shop.doit("build:x", status=PatchError.exit_code)
+        assert f"patches/x/0001-x.patch does not apply to src v{version}: {said}" in done.err
+        assert "remove [[source.patch]] from recipes/x/recipe.toml" in done.err
+        assert not shop.artifact("x", version=version).exists()
+        shop.tidy()

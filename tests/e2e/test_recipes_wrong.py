@@ -48,7 +48,10 @@ def test_recipes_in_a_circle(shop: Workshop) -> None:
     for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
         shop.small(name, WRITE, more=f'[[input]]\ncomponent = "{other}"\noutput = "{other}"\nto = "in"\n')
     done = shop.doit("build:a", status=CycleError.exit_code)
-    assert "recipes need each other's outputs: a -> b -> c -> a" in done.err
+    assert "recipes/a/recipe.toml: input: recipes need each other's outputs: a -> b -> c -> a" in done.err
+    assert "break the circle" in done.err
+    done = shop.doit("lock:a", status=CycleError.exit_code)
+    assert "a -> b -> c -> a" in done.err
 
 
 def test_an_input_of_a_component_that_is_not_there(shop: Workshop) -> None:

@@ -1,9 +1,11 @@
 /* What the steps of the tests run: one static program, so that its root file system is one small package. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +33,14 @@ static int write_text(const char *to, const char *text) {
     return 0;
 }
 
+static int ask(const char *address) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(80)};
+    int out = socket(AF_INET, SOCK_STREAM, 0);
+    if (out < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1 || connect(out, (struct sockaddr *)&to, sizeof to))
+        return failed(address);
+    return 0;
+}
+
 int main(int count, char **words) {
     const char *verb = count > 1 ? words[1] : "";
     if (!strcmp(verb, "say") && count == 3)
@@ -54,6 +64,8 @@ int main(int count, char **words) {
         return copy("/dev/urandom", words[2], 64);
     if (!strcmp(verb, "link") && count == 4)
         return symlink(words[2], words[3]) ? failed(words[3]) : 0;
+    if (!strcmp(verb, "ask") && count == 3)
+        return ask(words[2]);
     if (!strcmp(verb, "folder") && count == 3)
         return mkdir(words[2], 0755) ? failed(words[2]) : 0;
     if (!strcmp(verb, "move") && count == 4)

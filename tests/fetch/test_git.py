@@ -449,6 +449,59 @@ def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: 
         git.resolve(url.replace("p%40ss", "wrong"), "refs/tags/v1", retries=0)
 
 
+@pytest.mark.parametrize("password", ["right", "wrong"])
+def test_a_credential_helper_of_the_user_s_is_asked(
+    origin: GitRepository, serve: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    commit = origin.commit(FILES, "v1")
+    origin.git("update-server-info")
+    wanted = "Basic " + base64.b64encode(b"site:right").decode()
+
+    class Guarded(files_of(origin.path)):  # type: ignore[misc]
+        def do_GET(self) -> None:  # noqa: N802
+            if self.headers.get("Authorization") == wanted:
+                super().do_GET()
+                return
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    helper = tmp_path / "helper"
+    helper.write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\necho username=site\necho password={password}\n")
+    helper.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[credential]\nhelper = {helper}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    url = serve(Guarded) + "/.git"
+    if password == "right":
+        assert fetch(url, commit, tmp_path).commit == commit
+    else:
+        with pytest.raises(OriginError, match="does not let us in") as caught:
+            git.resolve(url, "refs/tags/v1", retries=0)
+        assert "credential helper" in caught.value.remedy
+    assert "get" in (tmp_path / "asked").read_text().split()
+
+
+def test_a_renamed_repository_that_its_host_redirects(origin: GitRepository, serve: Callable[..., str], tmp_path: Path) -> None:
+    """As hosts do for rancher/k3s, which is k3s-io/k3s today: the old address answers with the new one."""
+    commit = origin.commit(FILES, "v1")
+    origin.git("update-server-info")
+
+    class Renamed(files_of(origin.path.parent)):  # type: ignore[misc]
+        def do_GET(self) -> None:  # noqa: N802
+            if not self.path.startswith("/old/"):
+                super().do_GET()
+                return
+            self.send_response(301)
+            self.send_header("Location", self.path.replace("/old/", f"/{origin.path.name}/.git/", 1))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    url = serve(Renamed) + "/old"
+    assert git.resolve(url, "refs/tags/v1").commit == commit
+    assert fetch(url, commit, tmp_path).commit == commit
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_no_error_shows_a_secret(serve: Callable[..., str], status: int, tmp_path: Path) -> None:
     from http.server import BaseHTTPRequestHandler

@@ -1,6 +1,9 @@
 """Writes the README's transcript: runs the session in a fresh clone of this checkout; what it said goes between the markers.
 
-python docs/transcript.py [--without-lab]     needs root and docker.io for the lab; KUBEWRIGHT_STORE says which store it uses
+python docs/transcript.py [--without-lab] [--lock FILE]
+
+The lab needs root and docker.io; KUBEWRIGHT_STORE says which store is used. Where other labs may run on the machine, FILE is locked
+(flock) for as long as this one does.
 
 Nothing of the transcript is written by hand. Outputs longer than a screen are cut in the middle, where ``...`` says so. A
 command that fails ends the recording, and README stays as it was.
@@ -8,12 +11,16 @@ command that fails ends the recording, and README stays as it was.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -36,17 +43,39 @@ HEAD, TAIL = 6, 14
 
 
 def main() -> int:
-    commands = SESSION if "--without-lab" in sys.argv[1:] else (*SESSION, *LAB)
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--without-lab", action="store_true")
+    arguments.add_argument("--lock", type=Path, metavar="FILE")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="kubewright-transcript-") as scratch:
         clone = Path(scratch, "kubewright")
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-        try:
-            said = [recorded(command, clone) for command in commands]
-        finally:
-            if (clone / ".kubewright/lab/m1.json").exists():
-                subprocess.run(["./doit", "lab:m1:down"], cwd=clone, check=False)
+        said = [recorded(command, clone) for command in SESSION]
+        if not options.without_lab:
+            with locked(options.lock):
+                said += recorded_lab(clone)
     write("\n".join(said))
     return 0
+
+
+@contextlib.contextmanager
+def locked(path: Path | None) -> Iterator[None]:
+    """Nobody else has the lock of ``path`` meanwhile."""
+    if path is None:
+        yield
+        return
+    with path.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def recorded_lab(clone: Path) -> list[str]:
+    """The lab, which is taken away also where a command of it fails."""
+    try:
+        return [recorded(command, clone) for command in LAB]
+    finally:
+        if (clone / ".kubewright/lab/m1.json").exists():
+            subprocess.run(["./doit", "lab:m1:down"], cwd=clone, check=False)
 
 
 def recorded(command: str, clone: Path) -> str:

@@ -36,8 +36,9 @@ from kubewright.install.settings import load_cluster
 from kubewright.lab import checks, milestone1
 from kubewright.lab.kube import Kube, condition, pod
 from kubewright.lab.machines import Machines
-from kubewright.lab.milestone1 import GATEWAY, NODES, SUBNET, Given
-from kubewright.lab.prepare import POLICY, prepare
+from kubewright.lab.milestone1 import NODES, Given
+from kubewright.lab.prepare import BUNDLE, POLICY, prepare
+from kubewright.lab.subnet import Subnet, free_subnet
 from kubewright.project import Project
 from kubewright.report import Progress
 
@@ -80,7 +81,7 @@ def main() -> None:
     found = [options.bundle] if options.bundle else sorted((ROOT / "artifacts" / "bundles").glob("kubernetes-*.oci"))
     if len(found) != 1:
         sys.exit(f"{len(found)} bundles in artifacts/bundles: name one, or ./doit bundle:kubernetes")
-    os.environ |= {"KUBEWRIGHT_LAB_BUNDLE": str(found[0]), POLICY: str(options.policy)}
+    os.environ |= {BUNDLE: str(found[0]), POLICY: str(options.policy)}
     given = prepare(Project(ROOT), Progress("install"))
     given = replace(given, folder=given.folder / "benchmark")
     load = os.getloadavg()[0]
@@ -124,20 +125,19 @@ def section(bundle: Path, hand: list[float], ours: list[Took], load: float) -> s
 
 
 @contextmanager
-def nodes(given: Given, names: list[str], more: dict[Path, str]) -> Iterator[Machines]:
+def nodes(given: Given, subnet: Subnet, names: list[str], more: dict[Path, str]) -> Iterator[Machines]:
     """Booted nodes, taken away at the end."""
     milestone1.down(given.folder)
-    shared = milestone1._shared(given)
+    shared = milestone1._shared(given, subnet)
     settings = shared / "cluster.toml"
     settings.write_text(settings.read_text().replace("serve = true", "serve = false"))
     machines = Machines.begin(given.folder / "m1.json", given.folder / "m1.docker")
     try:
         machines.image(given.node_tar, given.node_digest)
-        machines.make_network(f"{SUBNET}.0/24", GATEWAY)
+        machines.make_network(str(subnet.network), subnet.gateway)
+        mounts = {shared: "/kubewright", given.bundle.resolve(): "/bundle.oci", **more}
         for name in names:
-            machines.make_node(
-                name, NODES[name], GATEWAY, {shared: "/kubewright", given.bundle.resolve(): "/bundle.oci", **more}
-            )
+            machines.make_node(name, subnet.nodes(NODES)[name], subnet.gateway, mounts)
         for name in names:
             machines.wait_for_boot(name)
         yield machines
@@ -156,7 +156,7 @@ def must(machines: Machines, node: str, words: list[str]) -> str:
 
 
 def installed(given: Given) -> Took:
-    with nodes(given, list(NODES), {}) as machines:
+    with nodes(given, free_subnet(), list(NODES), {}) as machines:
         begin = time.monotonic()
         leader, own, largest = install(machines, LEADER, [])
         must(machines, LEADER, [*checks.INSTALLER, "join-token", "--out", "/root/join.json"])
@@ -209,18 +209,19 @@ def by_hand(given: Given) -> float:
     folder = given.folder / "by-hand"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with nodes(given, [LEADER], {folder: "/by-hand"}) as machines:
-        script = prepare_by_hand(given, folder, machines)
+    subnet = free_subnet()
+    with nodes(given, subnet, [LEADER], {folder: "/by-hand"}) as machines:
+        script = prepare_by_hand(given, folder, machines, subnet.nodes(NODES)[LEADER])
         begin = time.monotonic()
         must(machines, LEADER, ["bash", "-eu", f"/by-hand/{script}"])
         return time.monotonic() - begin
 
 
-def prepare_by_hand(given: Given, folder: Path, machines: Machines) -> str:
+def prepare_by_hand(given: Given, folder: Path, machines: Machines, address: str) -> str:
     """What somebody would have at hand: programs, configuration, a tar of images, objects; and the commands."""
     adjust = re.search(r"CapEff:\s+(\w+)", must(machines, LEADER, ["cat", "/proc/self/status"]))
     assert adjust is not None
-    facts = Facts(LEADER, NODES[LEADER], "linux/amd64", 1 if cgroup_v1(machines) else 2, bool(int(adjust[1], 16) >> 24 & 1))
+    facts = Facts(LEADER, address, "linux/amd64", 1 if cgroup_v1(machines) else 2, bool(int(adjust[1], 16) >> 24 & 1))
     with open_bundle(given.bundle, given.policy) as bundle:
         cluster = load_cluster(given.folder / "shared" / "cluster.toml")
         plan = run.make_plan(bundle.content, cluster, run.Options(LEADER), facts)

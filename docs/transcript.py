@@ -2,8 +2,8 @@
 
 python docs/transcript.py [--without-lab] [--lock FILE]
 
-The lab needs root and docker.io; KUBEWRIGHT_STORE says which store is used. Where other labs may run on the machine, FILE is locked
-(flock) for as long as this one does.
+The lab needs root and docker.io; KUBEWRIGHT_STORE says which store is used. Where other labs may run on the machine, FILE is
+locked (flock) for as long as this one does.
 
 Nothing of the transcript is written by hand. Outputs longer than a screen are cut in the middle, where ``...`` says so. A
 command that fails ends the recording, and README stays as it was.

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kubewright.install.errors import JournalError
+from kubewright.install.errors import JournalError, PlaceError
 from kubewright.install.host import Host
 from kubewright.install.plan import HOME
 from kubewright.locks import hold
@@ -82,19 +83,26 @@ class Journal:
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "by": _who(), "action": action, **what}
         path = _file(self.host, "audit.jsonl")
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(handle, "ab") as stream:
-            stream.write((json.dumps(line, sort_keys=True) + "\n").encode())
-            stream.flush()
-            os.fsync(stream.fileno())
+        with open(handle, "ab", buffering=0) as stream:
+            whole = os.fstat(handle).st_size
+            try:
+                left = memoryview((json.dumps(line, sort_keys=True) + "\n").encode())
+                while left:
+                    left = left[stream.write(left) :]
+                os.fsync(handle)
+            except OSError:  # half a line would take the next one with it
+                os.ftruncate(handle, whole)
+                raise
 
 
 @contextmanager
 def opened(host: Host, purpose: str) -> Iterator[Journal]:
-    """The host's journal, while nobody else may install."""
+    """The host's journal, while nobody else may install. Raises PlaceError where something cannot be written."""
     home = host.path(HOME)
-    home.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with hold(home / "lock", purpose):
-        yield read(host)
+    with writing(host):
+        home.mkdir(parents=True, exist_ok=True, mode=0o755)
+        with hold(home / "lock", purpose):
+            yield read(host)
 
 
 def read(host: Host) -> Journal:
@@ -146,6 +154,20 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(host: Host) -> Iterator[None]:
+    """PlaceError where the block could not write; a disk may get full at any point."""
+    try:
+        yield
+    except OSError as reason:
+        where = reason.filename or host.path(HOME)
+        if reason.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PlaceError(
+                f"no space left while writing {where}", remedy="free some space, then run the same command again"
+            ) from None
+        raise PlaceError(f"{where}: {reason.strerror}", remedy="make it writable, then run the same command again") from None
 
 
 def sync_directory(path: Path) -> None:

@@ -7,13 +7,11 @@ Bytes of the content are hashed on their way: what was verified before may have 
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,7 +21,7 @@ from kubewright.install import kubeadm
 from kubewright.install.content import HostFile, Source, image_names
 from kubewright.install.errors import ContentError, PlaceError
 from kubewright.install.host import Host
-from kubewright.install.journal import sync_directory, write_atomically
+from kubewright.install.journal import sync_directory, write_atomically, writing
 from kubewright.install.plan import CURRENT, RELEASES, Archive, File, Link, Plan, Secret
 from kubewright.install.pulls import HOSTS
 from kubewright.install.render import json_text
@@ -34,7 +32,7 @@ Watch = Callable[[str], None]
 
 def place(host: Host, plan: Plan, source: Source, watch: Watch) -> bool:
     """Bring everything of ``plan`` but its steps to the host; whether anything was not as it has to be. Raises PlaceError."""
-    with _writing(host):
+    with writing(host):
         changed = _release(host, plan, source, watch)
         for directory in plan.directories:
             _directory(host.path(directory.path), directory.mode)
@@ -253,16 +251,3 @@ def remove_old_releases(host: Host, keep: str) -> None:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name != keep.removeprefix("sha256:"):
             remove_tree(path)
-
-
-@contextmanager
-def _writing(host: Host) -> Iterator[None]:
-    try:
-        yield
-    except OSError as reason:
-        where = reason.filename or host.root
-        if reason.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PlaceError(
-                f"no space left while writing {where}", remedy="free some space, then run the same command again"
-            ) from None
-        raise PlaceError(f"{where}: {reason.strerror}", remedy="make it writable, then run the same command again") from None

@@ -8,7 +8,7 @@ import string
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
@@ -65,7 +65,8 @@ def start(journal: Journal, plan: Plan, tools: Tools, *, changed: bool) -> bool:
         try:
             _perform(step, tools, cut_off)
         except InstallError as error:
-            journal.audit("step failed", step=step.name, error=error.message)
+            with suppress(OSError):  # a disk that is full is why many a step fails: what the step said is worth more
+                journal.audit("step failed", step=step.name, error=error.message)
             raise
         journal.finish(step.name, key)
         acted |= not isinstance(step, Await)

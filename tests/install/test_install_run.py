@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from contents import CLUSTER, Shelf, content
 
-from kubewright.install import run, status
+from kubewright.install import preflight, run, status
 from kubewright.install.content import Content
 from kubewright.install.errors import (
     CommandError,
@@ -307,6 +308,15 @@ def test_what_a_host_lacks_is_said_before_anything_changes(
     assert message in f"{failure.value.message}\n{failure.value.details}"
     assert failure.value.remedy
     assert files(host) - before <= {"var/lib/kubewright/lock"}
+
+
+def test_what_listens_is_seen_on_a_real_machine() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        assert port not in preflight.listening(Host())
+        server.listen()
+        assert port in preflight.listening(Host())
 
 
 def test_another_architecture_is_refused(host: Host, source: Shelf) -> None:

@@ -5,7 +5,6 @@ A release's lock, recipes and go.sum files come from kubewright.git at the commi
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from kubewright.mirror.statement import KIND
 from kubewright.mirror.wheels import RUN, TEST, allowed_hashes
 from kubewright.model.digestsfile import FILE as DIGESTS
 from kubewright.model.lockfile import FILE as LOCK
+from kubewright.oci.workers import READERS, workers
 from kubewright.project import Project
 from kubewright.report import Meter, Progress
 from kubewright.verify.bundle import SUFFIX
@@ -103,7 +103,7 @@ def _check_files(root: Path, folder: Folder, index: Index, progress: Progress) -
         return "" if same else f"{path} is {found.digest}, not sha256:{file.sha256}"
 
     problems = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers(READERS)) as pool:
         for (_, file), problem in zip(index.files.items(), pool.map(measure, index.files.items()), strict=True):
             done += file.size
             meter.at(INDEX, done, total)
@@ -133,7 +133,7 @@ def _check_release(
             raise MirrorIndexError(f"{release.folder}: commit {release.commit} has no stack {release.stack}", remedy=_AGAIN)
         needs = find_needs(project, project.stacks[release.stack])
         _refuse([path for path, _ in needs.files() if path not in release.files], _add(release), MirrorLacksError)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(workers(READERS)) as pool:
             tests = [*_pins(root, index, needs, hashes), *_wheels(index, release, checkout)]
             progress.update(f"comparing {len(tests)} pins")
             _refuse([problem for problem in pool.map(lambda test: test(), tests) if problem], _AGAIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from kubewright.fetch.mirror import bring_modules, module_file, zip_h1
 from kubewright.files.digest import dirhash_gomod
 from kubewright.mirror.place import Target, measured
 from kubewright.mirror.plan import Needs
+from kubewright.oci.workers import READERS, workers
 from kubewright.project import Project
 from kubewright.report import Progress
 
@@ -26,12 +26,12 @@ def write_modules(project: Project, needs: Needs, target: Target, progress: Prog
     """Place every module file that the mirror does not have. Raises what fetching raises, and IntegrityError."""
     progress.stage("modules")
     wanted = list(_wanted(needs))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers(READERS)) as pool:
         there = pool.map(lambda each: _there(needs, target, *each), wanted)
         absent = [each for each, kept in zip(wanted, there, strict=True) if not kept]
     _fetch(project, needs, [each for each in absent if not _cached(project, *each).is_file()], progress)
     done = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers(READERS)) as pool:
         for _ in pool.map(lambda each: _place(project, needs, target, *each), absent):
             done += 1
             progress.update(f"{done} of {len(absent)} files")

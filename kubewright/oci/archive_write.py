@@ -24,11 +24,16 @@ from kubewright.oci.layout import LAYOUT_FILE, MARKER, Layout
 from kubewright.oci.seekable import FRAME, FRAMES, INDEX_MAGIC, seek_table, skippable
 from kubewright.oci.source import FilePart, Source, chunks, size_of
 from kubewright.oci.tarheader import END, LARGEST, header, padding, span
+from kubewright.oci.workers import WRITERS
+from kubewright.oci.workers import workers as allowed
 
 #: the version of libzstd that decides the bytes; requirements/ pin the module that holds it
 ZSTD: Final = (1, 5, 7)
 #: chosen by measurement (docs/benchmarks.md): twice as quick as 12 for 1.1 % more bytes, 3 % smaller than 6
 LEVEL: Final = 9
+
+#: frames that wait beside those in work, so that no thread stands still while another one's frame is written
+_WAITING: Final = 2
 
 Report = Callable[[int], None]
 
@@ -58,7 +63,7 @@ def write_archive(
         try:
             with temporary.open("xb", buffering=0) as out:
                 os.fchmod(out.fileno(), 0o644)
-                written = _Writer(out, compressor, progress, workers or len(os.sched_getaffinity(0))).write(layout)
+                written = _Writer(out, compressor, progress, workers or allowed(WRITERS)).write(layout)
                 os.fsync(out.fileno())
             temporary.replace(target)
             _sync_folder(target.parent)
@@ -124,7 +129,7 @@ class _Writer:
 
     def _submit(self, pool: ThreadPoolExecutor, piece: bytes) -> None:
         self._pending.append((pool.submit(self._compress, piece), len(piece)))
-        self._take(2 * self._workers)
+        self._take(self._workers + _WAITING)
 
     def _take(self, most: int) -> None:
         """Write what is done, until at most ``most`` frames are left."""
@@ -160,7 +165,9 @@ def _pieces(name: str, size: int, source: Source) -> Iterator[bytes]:
         total += len(piece)
         buffer += piece
         if len(buffer) >= FRAME:
-            yield bytes(buffer[:FRAME])
+            with memoryview(buffer) as view:
+                whole = bytes(view[:FRAME])
+            yield whole
             del buffer[:FRAME]
     if total != size or (name.startswith(BLOBS) and found.hexdigest() != name.removeprefix(BLOBS)):
         where = source.path if isinstance(source, FilePart) else name

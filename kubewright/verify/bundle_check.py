@@ -26,6 +26,7 @@ from kubewright.oci.model import CONTAINERD_NAME, Descriptor
 from kubewright.oci.reading import CheckedStream, OpenLayout, open_directory
 from kubewright.oci.seekable import FOOTER
 from kubewright.oci.strict import INDEX_SIZE
+from kubewright.oci.workers import READERS, workers
 from kubewright.verify import bundle_model as model
 from kubewright.verify.bundle_contents import Contents, Part, Statements, image_place_of, place_of, take_apart
 from kubewright.verify.bundle_errors import BundleContentError, ImageRefusedError
@@ -379,8 +380,8 @@ def _hash(layout: OpenLayout, options: BundleOptions, recheck: Callable[[], None
             remedy="take the bundle from where it was signed",
         )
     total = sum(each.size for each in blobs)
-    workers = options.workers or len(os.sched_getaffinity(0))
-    with _copying(layout, options.copy_to) as target, ThreadPoolExecutor(workers) as pool:
+    count = options.workers or workers(READERS)
+    with _copying(layout, options.copy_to) as target, ThreadPoolExecutor(count) as pool:
         order = sorted(blobs, key=lambda each: -each.size)
         futures = [pool.submit(_measure, layout, each, target, total, options.watch) for each in order]
         try:

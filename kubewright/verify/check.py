@@ -6,7 +6,6 @@ hashed. Statements are decided on before the first artifact is read, so that a r
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Final
 
 from kubewright.canonical import canonical_digest
 from kubewright.errors import UsageError
+from kubewright.oci.workers import READERS, workers
 from kubewright.verify import strictjson
 from kubewright.verify.errors import (
     ArtifactChangedError,
@@ -337,7 +337,7 @@ def _measure(folder: Folder, tasks: Sequence[_Task], options: Options) -> list[M
         return folder.measure(task.path, most, executable=task.subject.kind == "program")
 
     order = sorted(range(len(tasks)), key=lambda index: -(tasks[index].subject.size or 0))
-    with ThreadPoolExecutor(options.workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(options.workers or workers(READERS)) as pool:
         futures = {index: pool.submit(measure, tasks[index]) for index in order}
         try:
             return [futures[index].result() for index in range(len(tasks))]

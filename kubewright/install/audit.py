@@ -24,6 +24,7 @@ from kubewright.verify import strictjson
 from kubewright.verify.errors import VerifyError
 
 _BLOBS: Final = "/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256"
+_LISTED: Final = "JSON: an object of SHA-256 -> PACKAGE/PATH"
 _LIMITS: Final = strictjson.Limits(size=64 << 20, string=4096, depth=4, values=2_000_000)
 _CHUNK: Final = 1 << 20
 
@@ -110,7 +111,9 @@ def _listed(packages: Path | None) -> dict[str, str]:
         with packages.open("rb") as stream:
             value = strictjson.loads(stream.read(_LIMITS.size + 1), _LIMITS, str(packages))
     except (OSError, VerifyError) as reason:
-        raise InstallError(f"{packages}: {reason}", remedy="JSON: an object of SHA-256 -> PACKAGE/PATH") from None
+        raise InstallError(f"{packages}: {reason}", remedy=_LISTED) from None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise InstallError(f"{packages}: not a list of packages", remedy=_LISTED)
     return {f"sha256:{digest}": f"package: {where}" for digest, where in value.items()}
 
 

@@ -71,7 +71,7 @@ def load_join(path: Path, now: float | None = None) -> JoinMaterial:
 
 def _material(value: object, path: Path) -> JoinMaterial:
     keys = {"version", "endpoint", "ca_hashes", "token", "expires"}
-    if not isinstance(value, dict) or set(value) != keys or value["version"] != FORMAT:
+    if not isinstance(value, dict) or set(value) != keys or not strictjson.is_version(value["version"], FORMAT):
         raise JoinError(f"{path} is no join material", remedy=_REMEDY)
     hashes = value["ca_hashes"]
     fits = (
@@ -82,7 +82,7 @@ def _material(value: object, path: Path) -> JoinMaterial:
         and isinstance(hashes, list)
         and hashes
         and all(isinstance(each, str) and _HASH.fullmatch(each) for each in hashes)
-        and type(value["expires"]) is int
+        and strictjson.is_integer(value["expires"])
     )
     if not fits:
         raise JoinError(f"{path} is damaged", remedy=_REMEDY)

@@ -111,7 +111,7 @@ def read(host: Host) -> Journal:
     value = _load(path)
     if value is None:
         return Journal(host)
-    if not isinstance(value, dict) or value.get("version") != FORMAT:
+    if not isinstance(value, dict) or not strictjson.is_version(value.get("version"), FORMAT):
         raise JournalError(
             f"{path}: not an install record of version {FORMAT}", remedy="another kubewright wrote it; use that one"
         )
@@ -128,7 +128,7 @@ def highest_sequence(host: Host) -> int:
     if value is None:
         return 0
     sequence = value.get("sequence") if isinstance(value, dict) else None
-    if not isinstance(sequence, int):
+    if not strictjson.is_integer(sequence) or sequence < 0:
         raise JournalError(f"{path}: damaged", remedy="restore it from a backup; removing it forgets what was installed")
     return sequence
 

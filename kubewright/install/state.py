@@ -56,7 +56,7 @@ def load_state(data: bytes, name: str) -> State:
         value = strictjson.loads(data, _LIMITS, name)
     except VerifyError as reason:
         raise SiteError(reason.message, remedy=_REMEDY) from None
-    if not isinstance(value, dict) or value.get("version") != FORMAT:
+    if not isinstance(value, dict) or not strictjson.is_version(value.get("version"), FORMAT):
         raise SiteError(f"{name}: not facts of version {FORMAT}", remedy=_REMEDY)
     facts, done = value.get("facts"), value.get("done")
     fits = (
@@ -65,7 +65,7 @@ def load_state(data: bytes, name: str) -> State:
         and facts["cgroup"] in (1, 2)
         and isinstance(done, dict)
         and all(isinstance(each, str) for each in (*done.values(), value.get("phase"), value.get("plan")))
-        and type(value.get("drift")) is int
+        and strictjson.is_integer(value.get("drift"))
     )
     if not fits:
         raise SiteError(f"{name}: damaged", remedy=_REMEDY)

@@ -168,7 +168,7 @@ def _members(data: bytes, frames: Sequence[Frame]) -> Mapping[str, Member]:
         raise ArchiveIndexError(error.message, remedy=error.remedy) from None
     if not isinstance(value, dict) or value.keys() != {"version", "members"} or not isinstance(value["members"], list):
         raise ArchiveIndexError("the index is not an object with a version and members")
-    if value["version"] != FORMAT:
+    if type(value["version"]) is not int or value["version"] != FORMAT:
         raise ArchiveError(f"the index has version {value['version']}, this program knows {FORMAT}", remedy="use a newer one")
     found: dict[str, Member] = {}
     start = used = 0
@@ -224,8 +224,10 @@ class _Stream(io.RawIOBase):
     def read(self, size: int = -1, /) -> bytes:
         if size < 0:
             return b"".join(iter(lambda: self.read(FRAME), b""))
-        while not self._piece and self._more():
-            pass
+        while not self._piece:
+            self._piece = memoryview(b"")  # lets go of the frame before, so that there is one at a time
+            if not self._more():
+                return b""
         piece, self._piece = self._piece[:size], self._piece[size:]
         return bytes(piece)
 

@@ -24,6 +24,7 @@ from kubewright.trust.sign import sign_statement
 from kubewright.verify.bundle import parse_bundle
 from kubewright.verify.errors import VerifyError
 from kubewright.verify.statement import RELEASE, TYPE, Statement, parse_statement
+from kubewright.verify.strictjson import is_integer
 
 FILE = "release.toml"
 
@@ -87,7 +88,7 @@ def _check_sequence(path: Path, made: dict[str, Any], *, own: bool) -> None:
     if before is None or before.predicate_type != RELEASE:
         return
     last, sequence = before.predicate.get("sequence"), made["predicate"]["sequence"]
-    if not isinstance(last, int) or sequence > last:
+    if not is_integer(last) or sequence > last:
         return
     if sequence < last:
         raise SequenceError(

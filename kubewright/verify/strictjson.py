@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from kubewright.verify.errors import (
     DuplicateKeyError,
@@ -65,6 +65,16 @@ def loads(data: bytes, limits: Limits = STATEMENT, name: str = "document") -> An
     if _SURROGATE.search(text):
         _require_pairs(value, name)
     return value
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer of JSON's: ``true`` and 1.0 are none, though Python takes them for equal to 1."""
+    return type(value) is int
+
+
+def is_version(value: object, known: int) -> bool:
+    """Whether a value is the number of a format that is known."""
+    return is_integer(value) and value == known
 
 
 def _require_pairs(value: Any, name: str) -> None:

@@ -114,7 +114,7 @@ def _sequence(folder: Path) -> int | None:
         except VerifyError:
             continue
         found = statement.predicate.get("sequence")
-        if statement.predicate_type == RELEASE and isinstance(found, int):
+        if statement.predicate_type == RELEASE and strictjson.is_integer(found):
             return found
     return None
 

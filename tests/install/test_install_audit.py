@@ -81,6 +81,13 @@ def test_a_program_of_a_listed_package(node: Host, tmp_path: Path) -> None:
     assert found.origin == "package: systemd/usr/lib/systemd/systemd"
 
 
+@pytest.mark.parametrize("listed", ["[]", "7", '{"x": 1}', "{"])
+def test_what_is_no_list_of_packages_is_refused(node: Host, tmp_path: Path, listed: str) -> None:
+    (tmp_path / "packages.json").write_text(listed)
+    with pytest.raises(InstallError, match="packages"):
+        audit(node, read(node), tmp_path / "packages.json")
+
+
 def test_a_program_of_nobody(node: Host) -> None:
     running(node, 666, b"miner")
     programs = audit(node, read(node), None)

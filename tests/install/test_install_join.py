@@ -66,6 +66,9 @@ def test_it_expires(tmp_path: Path) -> None:
         {"ca_hashes": ["sha256:00"]},
         {"expires": "2999"},
         {"version": 2},
+        {"version": True},
+        {"version": 1.0},
+        {"expires": True},
         {"more": 1},
     ],
 )

@@ -146,6 +146,15 @@ def test_an_older_release_is_refused_unless_somebody_says_why(host: Host, source
     assert "3 does not boot" in {line.get("older_because") for line in lines}
 
 
+@pytest.mark.parametrize("said", ["true", "-1", "3.0", '"3"', "null"])
+def test_what_is_no_sequence_does_not_make_room_for_an_older_release(host: Host, source: Shelf, said: str) -> None:
+    install(host, source)
+    remove(host)
+    host.path("/var/lib/kubewright/sequence.json").write_text(f'{{"version": 1, "sequence": {said}}}')
+    with pytest.raises(JournalError, match="damaged"):
+        install(host, source, made=content(source, sequence=2))
+
+
 def test_another_release_over_a_running_one_is_refused(host: Host, source: Shelf) -> None:
     install(host, source)
     with pytest.raises(InstallError, match="another release"):
@@ -167,9 +176,10 @@ def test_what_is_no_record_of_an_install_is_refused(host: Host, source: Shelf) -
     leave(host, "/var/lib/kubewright/install.json")
     with pytest.raises(JournalError):
         install(host, source)
-    host.path("/var/lib/kubewright/install.json").write_text('{"version": 2}')
-    with pytest.raises(JournalError, match="version 1"):
-        install(host, source)
+    for version in ("2", "true"):
+        host.path("/var/lib/kubewright/install.json").write_text(f'{{"version": {version}}}')
+        with pytest.raises(JournalError, match="version 1"):
+            install(host, source)
 
 
 def test_the_audit_log_says_what_and_by_whom(host: Host, source: Shelf) -> None:

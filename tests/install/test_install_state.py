@@ -98,6 +98,7 @@ GOOD: dict[str, Any] = {
     "change",
     [
         {"version": 2},
+        {"version": True},
         {"facts": {}},
         {"facts": {**GOOD["facts"], "cgroup": 3}},
         {"facts": {**GOOD["facts"], "cgroup": True}},

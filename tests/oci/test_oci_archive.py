@@ -298,6 +298,7 @@ LIES: dict[str, tuple[type[KubewrightError], Callable[[Forgery], object]]] = {
     "no members": (ArchiveIndexError, lambda f: f.members.clear()),
     "an unknown key": (ArchiveIndexError, lambda f: f.extra.update(more=1)),
     "another version": (ArchiveError, lambda f: setattr(f, "version", 2)),
+    "a version that is true": (ArchiveError, lambda f: setattr(f, "version", True)),
     "an index that is no JSON": (ArchiveIndexError, lambda f: setattr(f, "index", skip(compressed(b"[")))),
     "an index that is too deep": (ArchiveIndexError, lambda f: setattr(f, "index", skip(compressed(b"[" * 90 + b"]" * 90)))),
     "an index that is no frame": (FrameError, lambda f: setattr(f, "index", skip(b"nonsense"))),

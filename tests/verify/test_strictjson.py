@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubewright.verify import errors
-from kubewright.verify.strictjson import Limits, loads
+from kubewright.verify.strictjson import Limits, is_integer, is_version, loads
 
 SMALL = Limits(size=1000, string=12, depth=3, values=20)
 
@@ -90,3 +90,10 @@ def test_what_is_refused(data: bytes, error: type[errors.JsonError]) -> None:
 )
 def test_what_is_just_within_the_limits(data: bytes) -> None:
     assert loads(data, SMALL) == json.loads(data)
+
+
+@pytest.mark.parametrize("data", [b"true", b"1.0", b'"1"', b"[1]", b"2", b"null"])
+def test_a_version_is_a_number_and_nothing_that_python_takes_for_one(data: bytes) -> None:
+    assert is_version(1, 1)
+    assert not is_version(loads(data), 1)
+    assert is_integer(loads(data)) == (data == b"2")

@@ -219,5 +219,8 @@ def finish(project: Project, target: Target, release: MirroredRelease, before: l
 
 def _drop_stale(target: Target) -> None:
     """What we wrote before and nothing names any more (a signature of other files, a page): its name is ours to take away."""
-    for path in (target.old.files.keys() if target.old else set()) - target.files.keys():
+    before = set(target.old.files if target.old else ())
+    # all of release/ is ours, also where the old index is not believed: what another key signed of it goes as well
+    before |= {f"{RELEASE}/{path.name}" for path in (target.root / RELEASE).iterdir() if path.is_symlink() or path.is_file()}
+    for path in before - target.files.keys():
         (target.root / path).unlink(missing_ok=True)

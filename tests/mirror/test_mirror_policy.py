@@ -35,6 +35,7 @@ class Signing:
     def __init__(self, site: Site, folder: Path) -> None:
         self.site = site
         self.key = new_key(folder / "keys", "site")
+        self.key_file = folder / "keys" / "site.key"
         self.file = folder / "policy" / "site.toml"
         self.file.parent.mkdir()
         self.locks: list[str] = []
@@ -50,7 +51,7 @@ class Signing:
         self.mirror()
 
     def mirror(self) -> str:
-        return self.site.write(KUBEWRIGHT_SIGNING_KEY=str(self.file.parent.parent / "keys/site.key")).signed
+        return self.site.write(KUBEWRIGHT_SIGNING_KEY=str(self.key_file)).signed
 
     def check(self) -> tuple[str, ...]:
         return check_mirror(self.site.mirror, QUIET, self.file).by
@@ -73,6 +74,24 @@ def test_signing_again_writes_nothing(signing: Signing) -> None:
     before = path.stat().st_mtime_ns
     assert signing.mirror() == path.name
     assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("store", ["the same", "another"])
+def test_another_key_takes_the_place_of_the_old_one(signing: Signing, tmp_path: Path, store: str) -> None:
+    """Also where the store is another one, which does not believe the index that it finds."""
+    release = signing.site.root / "artifacts/release"
+    old = f"release.{signing.key.key_id}.sigstore.json"
+    assert (signing.site.mirror / "release" / old).is_file()
+    (release / old).unlink()
+    signing.key = new_key(tmp_path / "keys", "second")
+    signing.key_file = tmp_path / "keys/second.key"
+    if store == "another":
+        signing.site.environ["KUBEWRIGHT_STORE"] = str(tmp_path / "another-store")
+    signing.release()
+    names = sorted(path.name for path in (signing.site.mirror / "release").glob("release.*.json"))
+    assert names == [f"release.{signing.key.key_id}.sigstore.json"]
+    assert [path.name for path in signing.site.mirror.glob("mirror.*.json")] == [f"mirror.{signing.key.key_id}.sigstore.json"]
+    assert signing.check() == ("site",)
 
 
 def test_what_is_signed_fits_its_schema(signing: Signing) -> None:

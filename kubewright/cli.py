@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from kubewright import __version__
 from kubewright.bundle_commands import bundle
+from kubewright.command_line import project_of
 from kubewright.errors import RecipeError, UsageError
+from kubewright.mirror_commands import mirror
 from kubewright.report import reporting_errors
-
-if TYPE_CHECKING:
-    from kubewright.project import Project
-    from kubewright.report import Progress
+from kubewright.trust_commands import key, keyless, policy
 
 _EPILOG = """\b
 Examples:
@@ -56,7 +52,8 @@ def cli(context: click.Context, directory: Path | None) -> None:
     context.obj = directory
 
 
-cli.add_command(bundle)
+for _group in (bundle, mirror, key, policy, keyless):
+    cli.add_command(_group)
 
 
 def main() -> None:
@@ -75,13 +72,6 @@ def main() -> None:
             # whoever read our output (head, less) has enough; what is still buffered must not fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-
-
-def _project(context: click.Context) -> Project:
-    from kubewright.project import Project
-
-    directory: Path | None = context.obj
-    return Project.find(directory or Path.cwd())
 
 
 # -- questions ----------------------------------------------------------------------------------------------------
@@ -109,7 +99,7 @@ def why(context: click.Context, what: str, platform: str | None, modules: bool, 
     from kubewright.views.text import to_json
     from kubewright.views.why_text import as_text
 
-    facts = explain_any(_project(context), what, platform)
+    facts = explain_any(project_of(context), what, platform)
     click.echo(to_json(facts) if as_json else as_text(facts, everything=modules), nl=as_json)
 
 
@@ -126,7 +116,7 @@ def status(context: click.Context, markdown: bool, as_json: bool) -> None:
     from kubewright.views import status as view
     from kubewright.views.text import to_json
 
-    project = _project(context)
+    project = project_of(context)
     if markdown:
         click.echo(view.readme_table(project))
         return
@@ -149,7 +139,7 @@ def graph(context: click.Context, names: tuple[str, ...], dot: bool) -> None:
     """
     from kubewright.views import graph as view
 
-    project = _project(context)
+    project = project_of(context)
     wanted = names or tuple(project.recipes)
     click.echo(view.as_dot(project, wanted) if dot else view.as_tree(project, wanted), nl=False)
 
@@ -173,7 +163,7 @@ def plan(context: click.Context, names: tuple[str, ...], platform: str | None, a
     from kubewright.views import plan as view
     from kubewright.views.text import to_json
 
-    project = _project(context)
+    project = project_of(context)
     plans = view.make_plans(project, names or project.default_stack.components, platform)
     if as_json:
         click.echo(to_json(plans))
@@ -183,59 +173,6 @@ def plan(context: click.Context, names: tuple[str, ...], platform: str | None, a
 
 
 # -- trust --------------------------------------------------------------------------------------------------------
-
-
-@cli.group()
-def key() -> None:
-    """Make and show signing keys (docs/trust.md)."""
-
-
-@key.command("new")
-@click.option("--out", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Such as site.key.")
-@click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted: whoever gets the file can sign.")
-def new_key(path: Path, no_passphrase: bool) -> None:
-    """Make an ECDSA P-256 key: FILE (private, mode 0600) and FILE's name with .pub (public).
-
-    The passphrase is typed twice, or taken from KUBEWRIGHT_KEY_PASSPHRASE. Nothing is ever overwritten.
-
-    \b
-    kubewright key new --out site.key
-    """
-    from kubewright.trust import keys
-    from kubewright.trust.unlock import ask_twice
-
-    keys.check_free(path)  # before somebody types a passphrase twice for nothing
-    public = keys.create(path, None if no_passphrase else ask_twice(path))
-    click.echo(f"{path} written: private, keep it; {'not encrypted' if no_passphrase else 'encrypted'}")
-    click.echo(f"{keys.public_path(path)} written: public, give it to whoever verifies")
-    _show_fingerprint(public.fingerprint)
-    click.echo("Write the fingerprint down. Who gets the public key compares it with what you say, over another channel.")
-
-
-@key.command("show")
-@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
-def show_key(path: Path) -> None:
-    """A key's fingerprint and public part. FILE: site.pub, or site.key (asks for its passphrase).
-
-    \b
-    kubewright key show site.pub
-    """
-    from kubewright.trust import keys
-    from kubewright.trust.unlock import ask
-
-    private = keys.is_private(path)
-    public = keys.load(path, lambda: ask(f"Passphrase of {path}: ")).public if private else keys.load_public(path)
-    click.echo(f"{path}: {'private' if private else 'public'} key, ECDSA P-256")
-    _show_fingerprint(public.fingerprint)
-    click.echo(public.pem, nl=False)
-
-
-def _show_fingerprint(fingerprint: str) -> None:
-    from kubewright.trust.keys import grouped
-
-    click.echo(f"fingerprint  {fingerprint}")
-    for line in grouped(fingerprint).splitlines():
-        click.echo(f"             {line}")
 
 
 @cli.command()
@@ -313,56 +250,6 @@ _installer("node", "What this node is made of: `node status` (drift), `node audi
 _installer("uninstall", "End this host as a node and remove what was installed.")
 
 
-@cli.group()
-def policy() -> None:
-    """Write and check policies (docs/policy.md)."""
-
-
-@policy.command("new")
-@click.option("--key", "keys", multiple=True, required=True, metavar="OPERATOR=FILE", help="A public key; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it; default: standard output.")
-@click.pass_context
-def new_policy(context: click.Context, keys: tuple[str, ...], out: Path | None) -> None:
-    """A commented policy that trusts given keys and the current lock.
-
-    \b
-    kubewright policy new --key site=site.pub --key second=second.pub --out site.toml
-    """
-    from kubewright.files.digest import sha256_file
-    from kubewright.trust.keys import load_public
-    from kubewright.verify.newpolicy import new_policy as text_of
-    from kubewright.verify.policy import parse_policy
-
-    pairs = [each.partition("=") for each in keys]
-    if not all(file for _, _, file in pairs):
-        raise UsageError(f"--key {keys[0]} is not OPERATOR=FILE", remedy="such as --key site=site.pub")
-    lock = _project(context).root / "lockfile.toml"
-    text = text_of([(name, load_public(Path(file))) for name, _, file in pairs], sha256_file(lock))
-    parse_policy(text, str(out or "policy"))  # what is wrong with names and keys is said before anything is written
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with out.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise UsageError(f"{out} exists", remedy="choose another name, or edit the one that is there") from None
-    click.echo(f"{out} written; read it, and keep it where only you can write")
-
-
-@policy.command("check")
-@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
-def check_policy(path: Path) -> None:
-    """Say everything that is wrong with a policy: file and line, key, remedy."""
-    from kubewright.verify.policy import load_policy
-    from kubewright.views.text import count
-
-    found = load_policy(path)
-    operators = sorted({each.operator for each in found.keys})
-    rebuilds = f"{found.rebuilds.threshold} of {len(found.rebuilds.operators)} have to agree"
-    click.echo(f"{path}: nothing to say; {count(len(found.keys), 'key')} of {', '.join(operators)}, {rebuilds}")
-
-
 @cli.command()
 @click.argument("old", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="A")
 @click.argument("new", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="B")
@@ -387,158 +274,6 @@ def diff(old: Path, new: Path, exit_code: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@cli.group()
-def keyless() -> None:
-    """Sign and verify with an identity (OIDC) instead of a key, through a Sigstore instance (docs/trust.md)."""
-
-
-_trust = click.option(
-    "--trust", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The instance's client trust configuration."
-)
-
-
-@keyless.command("sign")
-@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
-@_trust
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the bundle goes.")
-@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Default: SIGSTORE_ID_TOKEN.")
-def sign_keyless(path: Path, trust: Path, out: Path, token_file: Path | None) -> None:
-    """Sign the statement in FILE (one of our bundles, or JSON) as the identity in an OIDC token.
-
-    \b
-    kubewright keyless sign provenance.0123456789abcdef.sigstore.json --trust site-sigstore.json --out identity.sigstore.json
-    """
-    from kubewright.store import replace_file
-    from kubewright.trust import keyless as signing
-
-    config, token = signing.load_trust(trust), signing.token(token_file)
-    replace_file(out, signing.sign_statement(signing.statement_of(path), config, token))
-    click.echo(f"{out} written")
-
-
-@keyless.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("artifact", type=click.Path(path_type=Path), required=False)
-@_trust
-@click.option("--identity", required=True, metavar="NAME", help="Who has to have signed: an e-mail address or a URI.")
-@click.option("--issuer", required=True, metavar="URL", help="Who has to have vouched for that identity.")
-def verify_keyless(bundle: Path, artifact: Path | None, trust: Path, identity: str, issuer: str) -> None:
-    """Verify a keyless BUNDLE, and that it speaks of ARTIFACT. No network.
-
-    \b
-    kubewright keyless verify identity.sigstore.json runc --trust site-sigstore.json \\
-        --identity ci@example.org --issuer https://issuer.example.org
-    """
-    from kubewright.trust import keyless as signing
-
-    said = signing.verify_file(bundle, artifact, signing.load_trust(trust), identity, issuer)
-    for name, digest in said.digests().items():
-        click.echo(f"{digest}  {name}")
-    click.echo(f"verified: {said.predicate_type}, signed by {identity}" + (f", speaks of {artifact}" if artifact else ""))
-
-
-# -- mirror -------------------------------------------------------------------------------------------------------
-
-
-@cli.group()
-def mirror() -> None:
-    """Check, serve and prune mirrors; `./doit mirror` writes one (docs/mirror.md)."""
-
-
-_folder = click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]", required=False)
-
-
-def _mirror(context: click.Context, directory: Path | None) -> Path:
-    return directory or _project(context).settings.mirror_to
-
-
-@mirror.command("check")
-@_folder
-@click.option(
-    "--policy", type=click.Path(path_type=Path), metavar="FILE", help="What you trust: who signed it, how old it may be."
-)
-@click.pass_context
-def check_mirror(context: click.Context, directory: Path | None, policy: Path | None) -> None:
-    """Hash all of a mirror again; compare with its index and with every pin of its lock.
-
-    With a policy: its release and its index have to be signed, and no release older than one seen before is taken. Default
-    DIR: where `./doit mirror` writes. No network.
-
-    \b
-    kubewright mirror check /media/usb/mirror --policy site.toml
-    """
-    from kubewright.mirror import check
-
-    root = _mirror(context, directory)
-    with _progress("mirror check") as report:
-        found = check.check_mirror(root, report, policy)
-    click.echo(f"{root}: {found.files} files, {found.bytes / 1e6:.1f} MB, all as the index says")
-    click.echo(f"{found.modules} Go modules and {found.packages} packages of the lock are there and have their pins")
-    for release in found.releases:
-        click.echo(f"{release.folder}: stack {release.stack}, sequence {release.sequence}, lock {release.lock[:16]}")
-    click.echo(f"signed by {', '.join(found.by)}" if found.by else "no policy given: who made it was not asked")
-
-
-@mirror.command("serve")
-@_folder
-@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8642, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
-@click.pass_context
-def serve_mirror(context: click.Context, directory: Path | None, address: str, port: int) -> None:
-    """Offer a mirror over HTTP, read only, until interrupted.
-
-    For kubewright (KUBEWRIGHT_MIRROR=URL), go, git and pip. Whoever fetches verifies, so plain HTTP will do.
-
-    \b
-    kubewright mirror serve /media/usb/mirror --address 0.0.0.0
-    """
-    from kubewright.mirror import serve
-
-    root = _mirror(context, directory)
-    if not (root / "index.json").is_file():
-        raise UsageError(f"there is no mirror at {root}", remedy="name one, or make one with ./doit mirror")
-    with serve.make_server(root, address, port) as server:
-        click.echo(f"{root} is at http://{address}:{server.server_address[1]}")
-        sys.stdout.flush()
-        server.serve_forever()
-
-
-@mirror.command("prune")
-@_folder
-@click.option(
-    "--keep", default=1, show_default=True, type=click.IntRange(min=1), help="How many releases stay, the newest first."
-)
-@click.pass_context
-def prune_mirror(context: click.Context, directory: Path | None, keep: int) -> None:
-    """Drop what no release kept names.
-
-    \b
-    kubewright mirror prune --keep 2          the current release, and the one before it
-    """
-    from kubewright.mirror import prune
-
-    root = _mirror(context, directory)
-    with _progress("mirror prune") as report:
-        done = prune.prune(_project(context), root, keep, report)
-    click.echo(f"{root}: {done.files} files removed, {done.bytes / 1e6:.1f} MB; {len(done.releases)} releases stay")
-    if not done.signed:
-        click.echo("the index is not signed, for want of a key (signing_key)")
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Progress]:
-    """Progress on standard error, for commands that take a while."""
-    from kubewright.report import Display
-
-    display = Display(sys.stderr)
-    display.begin(name)
-    try:
-        yield display.progress(name)
-    finally:
-        display.end(name, "done")
-        display.close()
-
-
 # -- recipes ------------------------------------------------------------------------------------------------------
 
 
@@ -559,7 +294,7 @@ def check(context: click.Context, files: tuple[str, ...]) -> None:
     """
     from kubewright.model.recipe_check import check_recipe
 
-    paths = [_recipe_path(context, file) for file in files] or sorted(_project(context).root.glob("recipes/*/recipe.toml"))
+    paths = [_recipe_path(context, file) for file in files] or sorted(project_of(context).root.glob("recipes/*/recipe.toml"))
     findings = [finding for path in paths for finding in check_recipe(path)]
     for finding in findings:
         click.echo(str(finding))
@@ -576,7 +311,7 @@ def _recipe_path(context: click.Context, text: str) -> Path:
     if path.exists():
         return path
     for name in (FILE, DRAFT):
-        named = _project(context).root / "recipes" / text / name
+        named = project_of(context).root / "recipes" / text / name
         if "/" not in text and named.is_file():
             return named
     raise UsageError(f"there is no file {text!r} and no recipes/{text}", remedy="name recipes/NAME/recipe.toml, or NAME")
@@ -590,7 +325,7 @@ def new(context: click.Context, name: str) -> None:
     from kubewright.model.recipe import DRAFT, FILE
     from kubewright.model.recipe_check import new_recipe
 
-    project = _project(context)
+    project = project_of(context)
     path = project.root / "recipes" / name / DRAFT
     text = new_recipe(name)  # before anything is made: it refuses what cannot be a name
     if path.exists() or path.with_name(FILE).exists():
@@ -607,7 +342,7 @@ def schema(context: click.Context) -> None:
     """Write schemas/*.json: with them, editors complete and check recipes."""
     from kubewright.model.schema_json import write_schemas
 
-    project = _project(context)
+    project = project_of(context)
     for path in write_schemas(project.root / "schemas"):
         click.echo(f"{path.relative_to(project.root)} written")
 

@@ -44,7 +44,10 @@ LAYERS = [
     "menu",
     "doit_plugins",
     "tasks",
+    "command_line",
     "bundle_commands",
+    "mirror_commands",
+    "trust_commands",
     "cli",
     "__main__",
 ]

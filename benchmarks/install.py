@@ -145,6 +145,11 @@ def nodes(given: Given, subnet: Subnet, names: list[str], more: dict[Path, str])
         milestone1.down(given.folder)
 
 
+def settle() -> None:
+    """What was prepared is on the disk: otherwise the one that is measured first waits for that."""
+    os.sync()
+
+
 def must(machines: Machines, node: str, words: list[str]) -> str:
     said = machines.run(node, words)
     if said.status:
@@ -157,6 +162,7 @@ def must(machines: Machines, node: str, words: list[str]) -> str:
 
 def installed(given: Given) -> Took:
     with nodes(given, free_subnet(), list(NODES), {}) as machines:
+        settle()
         begin = time.monotonic()
         leader, own, largest = install(machines, LEADER, [])
         must(machines, LEADER, [*checks.INSTALLER, "join-token", "--out", "/root/join.json"])
@@ -212,9 +218,12 @@ def by_hand(given: Given) -> float:
     subnet = free_subnet()
     with nodes(given, subnet, [LEADER], {folder: "/by-hand"}) as machines:
         script = prepare_by_hand(given, folder, machines, subnet.nodes(NODES)[LEADER])
+        settle()
         begin = time.monotonic()
-        must(machines, LEADER, ["bash", "-eu", f"/by-hand/{script}"])
-        return time.monotonic() - begin
+        said = must(machines, LEADER, ["bash", "-eu", f"/by-hand/{script}"])
+        seconds = time.monotonic() - begin
+        print(said, file=sys.stderr)
+        return seconds
 
 
 def prepare_by_hand(given: Given, folder: Path, machines: Machines, address: str) -> str:
@@ -262,6 +271,7 @@ def cgroup_v1(machines: Machines) -> bool:
 
 def commands(plan: Plan) -> Iterator[str]:
     home, current = "/var/lib/kubewright", "/var/lib/kubewright/current"
+    yield 'mark() { echo "$SECONDS s  $1"; }'
     yield f"mkdir -p {home} && cp -r /by-hand/release {current} && cp -r /by-hand/outside/. /"
     for each in plan.directories:
         yield f"mkdir -p -m {each.mode:o} {each.path}"
@@ -276,13 +286,18 @@ def commands(plan: Plan) -> Iterator[str]:
         yield f"printf %s {shlex.quote(json.dumps(encryption))} > {secret.path} && chmod 600 {secret.path}"
     yield f"export PATH=$PATH:{current}/bin"
     yield "systemctl daemon-reload && systemctl restart containerd.service"
+    yield "mark 'containerd runs'"
     yield f"{current}/bin/ctr -n k8s.io images import /by-hand/images.tar > /dev/null"
+    yield "mark images"
     yield "kubeadm init --config /by-hand/kubeadm.yaml --skip-token-print > /dev/null"
+    yield "mark 'kubeadm init'"
     apply = f"{current}/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf apply --server-side --force-conflicts -f"
     yield f"for f in /by-hand/objects-*.json; do until {apply} $f > /dev/null; do sleep 0.5; done; done"
+    yield "mark objects"
     ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
     get = f"{current}/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf get node {plan.node.name} -o '{ready}'"
     yield f'until [ "$({get})" = True ]; do sleep 0.2; done'
+    yield "mark Ready"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Writes the README's transcript: runs the session in a fresh clone of this checkout; what it said goes between the markers.
 
-python docs/transcript.py [--without-lab] [--lock FILE]
+python docs/transcript.py [--without-lab | --lab-in CLONE] [--lock FILE]
 
 The lab needs root and docker.io; KUBEWRIGHT_STORE says which store is used. Where other labs may run on the machine, FILE is
-locked (flock) for as long as this one does.
+locked (flock) for as long as this one does. --lab-in records the lab alone, in a clone that has bundle and policy already, and
+keeps the rest.
 
 Nothing of the transcript is written by hand. Outputs longer than a screen are cut in the middle, where ``...`` says so. A
 command that fails ends the recording, and README stays as it was.
@@ -46,7 +47,12 @@ def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--without-lab", action="store_true")
     arguments.add_argument("--lock", type=Path, metavar="FILE")
+    arguments.add_argument("--lab-in", type=Path, metavar="CLONE")
     options = arguments.parse_args()
+    if options.lab_in:
+        with locked(options.lock):
+            write("\n".join([recorded_before(README.read_text("utf-8")), *recorded_lab(options.lab_in.resolve())]))
+        return 0
     with tempfile.TemporaryDirectory(prefix="kubewright-transcript-") as scratch:
         clone = Path(scratch, "kubewright")
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
@@ -56,6 +62,12 @@ def main() -> int:
                 said += recorded_lab(clone)
     write("\n".join(said))
     return 0
+
+
+def recorded_before(text: str) -> str:
+    """The transcript in ``text`` up to the lab."""
+    transcript = text.partition(BEGIN)[2].partition(END)[0].removeprefix("```console\n").removesuffix("```\n")
+    return transcript.partition(f"\n$ {LAB[0]}\n")[0].rstrip("\n") + "\n"
 
 
 @contextlib.contextmanager

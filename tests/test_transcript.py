@@ -57,3 +57,8 @@ def test_only_what_is_between_the_markers_changes(
     readme.write_text("nothing\n")
     with pytest.raises(SystemExit, match="has no markers"):
         transcript.write("")
+
+
+def test_the_lab_alone_is_put_behind_what_was_there(transcript: ModuleType) -> None:
+    for old in ("$ one\n1\n", "$ one\n1\n\n$ ./doit lab:m1\nold\n"):
+        assert transcript.recorded_before(f"x\n{transcript.BEGIN}```console\n{old}```\n{transcript.END}y") == "$ one\n1\n"

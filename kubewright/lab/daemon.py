@@ -1,7 +1,11 @@
-"""The docker daemon of a lab: the one that answers, or Debian's dockerd with everything of its own below one folder."""
+"""The docker daemon of a lab: the one that answers, or Debian's dockerd with everything of its own below one folder.
+
+Its sockets are in /run: a socket's path has 107 bytes at most, and where a checkout lies is not ours to say.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -43,8 +47,10 @@ def start(folder: Path) -> tuple[int, str, Any]:
     if program is None or os.geteuid() != 0:
         raise LabError("no docker daemon answers, and none can be started", remedy=_REMEDY)
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"unix://{folder}/docker.sock"
-    places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
+    sockets = sockets_of(folder)
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    address = f"unix://{sockets}/docker.sock"
+    places = ["--data-root", f"{folder}/data", "--exec-root", f"{sockets}/exec", "--pidfile", f"{folder}/pid"]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [program, "--host", address, *places, "--bridge=none", "--ip6tables=false"],
@@ -59,12 +65,27 @@ def start(folder: Path) -> tuple[int, str, Any]:
         if process.poll() is not None:
             break
         time.sleep(0.1)
+    _end(process.pid)
+    _unmount(folder)
+    shutil.rmtree(sockets, ignore_errors=True)
     last = "\n".join((folder / "log").read_text(errors="replace").splitlines()[-5:])
     raise LabError("dockerd does not start", remedy=f"{folder}/log says more", details=last)
 
 
+def sockets_of(folder: Path) -> Path:
+    """Where the daemon with that folder has its sockets."""
+    return Path("/run", "kubewright-lab-" + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16])
+
+
 def stop(process: int, folder: Path) -> None:
-    """End a daemon that ``start`` started, and remove its folder."""
+    """End a daemon that ``start`` started, and remove what it had."""
+    _end(process)
+    for place in (folder, sockets_of(folder)):
+        _unmount(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _end(process: int) -> None:
     if _is_dockerd(process):
         os.kill(process, signal.SIGTERM)
         for _ in range(300):
@@ -73,11 +94,14 @@ def stop(process: int, folder: Path) -> None:
             time.sleep(0.1)
         else:
             os.kill(process, signal.SIGKILL)
+
+
+def _unmount(folder: Path) -> None:
+    """What is mounted below the folder."""
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         point = line.split(" ")[4]
         if point.startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", point], check=False)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_dockerd(process: int) -> bool:

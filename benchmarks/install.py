@@ -105,8 +105,8 @@ def section(bundle: Path, hand: list[float], ours: list[Took], load: float) -> s
         TITLE,
         "",
         f"Written by `benchmarks/install.py`: {bundle.name} on containers of a lab, {os.cpu_count()} CPUs, load {load:.1f} "
-        f"at the beginning, medians of {len(ours)} run(s) in turn. By hand is the same files, images, `kubeadm init` and objects "
-        "from a script, with nothing verified.",
+        f"at the beginning, medians of {len(ours)} run(s) in turn. By hand is the same files, images, `kubeadm init` and "
+        "objects from a script, with nothing verified.",
         "",
         "| | |",
         "|---|---|",

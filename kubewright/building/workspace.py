@@ -19,12 +19,14 @@ from kubewright.errors import OutputError, PatchError, RecipeError
 from kubewright.fetch.gomodule import Module, module_cache
 from kubewright.files.deb import package_files
 from kubewright.files.tree import copy_tree
-from kubewright.model.lockfile import LockedSource
+from kubewright.model.lockfile import LockedPackage, LockedSource
 from kubewright.model.recipe import Input, Recipe, Source, has_main_module
 from kubewright.project import Component, Project
 from kubewright.record import RecordedOutput
 from kubewright.store import Store
 
+#: the store's kind of what is kept of a package
+_FILES = "package-files"
 _SCRATCH = ("out", GO_OUT, ".home", ".tmp", ".gopath")
 
 
@@ -103,12 +105,22 @@ def _check_holds(store: Store, component: Component, name: str, paths: tuple[str
     if pin is None:
         remedy = f"correct the name, or add it to builders/{builder}.toml and ./doit lock:{builder}"
         raise RecipeError(f"{where}: the builder {builder} has no such package", remedy=remedy)
-    with store.scratch("deb") as scratch:
-        store.copy_out(f"sha256:{pin.sha256}", scratch / "package.deb")
-        held = package_files(scratch / "package.deb")
+    held = _files_of(store, pin)
     for path in paths:
         if path not in held:
             raise RecipeError(f"{where} {pin.version} has no {path}", remedy=f"`dpkg -L {name}` lists its files")
+
+
+def _files_of(store: Store, package: LockedPackage) -> frozenset[str]:
+    """The paths in a package. Its bytes never change, so the list is kept: unpacking all of them takes seconds."""
+    known = store.get_json(_FILES, package.sha256)
+    if isinstance(known, list):
+        return frozenset(str(path) for path in known)
+    with store.scratch("deb") as scratch:
+        store.copy_out(f"sha256:{package.sha256}", scratch / "package.deb")
+        held = package_files(scratch / "package.deb")
+    store.put_json(_FILES, package.sha256, sorted(held))
+    return held
 
 
 def _lay_from_root(root: Path, path: str, target: Path, where: str) -> None:

@@ -71,14 +71,18 @@ def own(spec: Spec, uid: int, gid: int) -> None:
 
 
 def _own_tree(directory: Path, uid: int, gid: int) -> None:
-    for parent, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            _give(Path(parent, name), uid, gid)
-    _give(directory, uid, gid)  # last: an interrupted pass begins again
+    """Plain strings and no Path: this looks at every file of a source tree before every command."""
+    pending = [str(directory)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                _give(entry.path, entry.stat(follow_symlinks=False), uid, gid)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+    _give(str(directory), directory.lstat(), uid, gid)  # last: an interrupted pass begins again
 
 
-def _give(path: Path, uid: int, gid: int) -> None:
-    found = path.lstat()
+def _give(path: str, found: os.stat_result, uid: int, gid: int) -> None:
     if (found.st_uid, found.st_gid) != (uid, gid):
         os.chown(path, uid, gid, follow_symlinks=False)
 

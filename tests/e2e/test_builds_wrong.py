@@ -48,24 +48,24 @@ def test_a_command_that_is_not_there(shop: Workshop) -> None:
     shop.built_nothing("x")
 
 
+@pytest.mark.parametrize("path", ["/x", "src/src/../../../x"])
+def test_a_step_cannot_write_outside_its_directory(shop: Workshop, path: str) -> None:
+    shop.small("x", WRITE, ["tool", "write", path, "escaped"])
+    shop.doit("lock:x")
+    done = shop.doit("build:x", status=BuildError.exit_code)
+    assert f"tool: {path}: Read-only file system" in done.err
+    assert "it writes outside of its build directory: only {build} and /tmp can be written to" in done.err
+    assert "correct step[1] in recipes/x/recipe.toml" in done.err
+    assert list(shop.folder.rglob("escaped")) == []
+    shop.built_nothing("x")
+
+
 @pytest.fixture(params=["bubblewrap", "docker"])
 def sandbox(request: pytest.FixtureRequest) -> dict[str, str]:
     """The variables that choose a sandbox."""
     if request.param == "bubblewrap":
         return {}
     return {"KUBEWRIGHT_SANDBOX": "docker", "DOCKER_HOST": request.getfixturevalue("docker_host")}
-
-
-@pytest.mark.parametrize("path", ["/x", "src/src/../../../x"])
-def test_a_step_cannot_write_outside_its_directory(shop: Workshop, sandbox: dict[str, str], path: str) -> None:
-    shop.small("x", WRITE, ["tool", "write", path, "escaped"])
-    shop.doit("lock:x")
-    done = shop.doit("build:x", status=BuildError.exit_code, **sandbox)
-    assert f"tool: {path}: Read-only file system" in done.err
-    assert "it writes outside of its build directory: only {build} and /tmp can be written to" in done.err
-    assert "correct step[1] in recipes/x/recipe.toml" in done.err
-    assert list(shop.folder.rglob("escaped")) == []
-    shop.built_nothing("x")
 
 
 def test_a_step_that_asks_for_the_network(shop: Workshop, sandbox: dict[str, str]) -> None:

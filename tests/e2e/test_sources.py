@@ -259,6 +259,21 @@ def test_files_of_packages_and_links(shop: Workshop) -> None:
     assert re.search(r"^ *tools +1 +usr/bin/tool +[0-9a-f]{64}$", said, re.MULTILINE)
 
 
+def test_what_is_in_a_package_is_looked_up_once(shop: Workshop) -> None:
+    """The list that the first build kept is what the next one goes by."""
+    tiny = source(shop.git("tiny", {"a": "a"}))
+    shop.recipe("x", body(tiny, ["tool", "write", "out/x/a", "a"], more=PACKAGE, kind="tree"))
+    shop.doit("lock:x", "build:x")
+    package = shop.tools[1].packages[0].sha256
+    store = shop.project().store
+    held = store.get_json("package-files", package)
+    assert isinstance(held, list)
+    assert "usr/bin/tool" in held
+    store.put_json("package-files", package, ["usr/bin/other"])
+    shop.edit("recipes/x/recipe.toml", '"out/x/root"', '"out/x/elsewhere"')
+    assert "tools 1 has no usr/bin/tool" in shop.doit("build:x", status=RecipeError.exit_code).err
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

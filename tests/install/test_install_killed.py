@@ -14,7 +14,7 @@ from kubewright.files.digest import sha256_file
 
 POINTS = 24
 #: what says when and how often, or is random by intent
-_DIFFERENT = ("calls", "applied", "given-to-kubeadm", "audit.jsonl", "encryption.json", "lock", "secret")
+_DIFFERENT = ("calls", "arguments", "applied", "given-to-kubeadm", "audit.jsonl", "encryption.json", "lock", "secret")
 
 
 def install(root: Path, point: int = 0) -> subprocess.CompletedProcess[str]:

@@ -68,8 +68,9 @@ def test_a_worker_needs_join_material(host: Host, source: Shelf) -> None:
         run.install(host, content(source), source, CLUSTER, run.Options(node="two"))
 
 
-def test_no_token_stays_anywhere(host: Host, source: Shelf) -> None:
+def test_no_token_stays_anywhere_and_none_is_in_an_argument(host: Host, source: Shelf) -> None:
     run.install(host, content(source), source, CLUSTER, run.Options(node="two", join=JOIN))
+    assert "join --config " in (host.root / "arguments").read_text()
     (host.root / "given-to-kubeadm").unlink()  # the fake program's own note
     for path in host.root.rglob("*"):
         assert not path.is_file() or b"9876543210zyxwvu" not in path.read_bytes(), path
@@ -207,7 +208,7 @@ def test_uninstalled_is_gone(host: Host, source: Shelf) -> None:
     before = files(host)
     install(host, source)
     remove(host)
-    after = files(host) - {"calls", "applied", "given-to-kubeadm"}
+    after = files(host) - {"calls", "arguments", "applied", "given-to-kubeadm"}
     kept = {
         "var/lib/kubewright/audit.jsonl",
         "var/lib/kubewright/sequence.json",

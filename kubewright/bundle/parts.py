@@ -7,11 +7,13 @@ interrupted: what has been joined is hashed again the next time, and its parts a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +122,9 @@ def _write_part(target: Path, file: BinaryIO, size: int, whole: hashlib._Hash, p
 def load_parts(path: Path) -> Parts:
     """What NAME.parts.json says. Raises PartsError."""
     try:
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PartsError(f"{path} is not a file", remedy=f"name the file that ends in {SUFFIX}")
             data = file.read(_LIMITS.size + 1)
         return _parse(strictjson.loads(data, _LIMITS, path.name), path.name)
     except OSError as error:
@@ -134,17 +138,22 @@ def _parse(value: object, name: str) -> Parts:
     root.only("version", "name", "size", "sha256", "parts")
     if root.integer("version") != FORMAT:
         raise root.refuse("version", f"is not {FORMAT}")
-    pieces = tuple(Piece(each.text("name"), each.integer("size", 1), each.text("sha256")) for each in root.objects("parts"))
+    pieces = tuple(_piece(each) for each in root.objects("parts"))
     found = Parts(root.text("name"), root.integer("size"), root.text("sha256"), pieces)
     if name != found.name + SUFFIX or not _NAME.fullmatch(found.name):
         raise root.refuse("name", f"is not the name before {SUFFIX}")
     if [each.name for each in pieces] != [part_name(found.name, at + 1) for at in range(len(pieces))] or len(pieces) > _MOST:
         raise root.refuse("parts", f"are not {part_name(found.name, 1)} and so on, up to {_MOST}")
-    if sum(each.size for each in pieces) != found.size:
+    if not pieces or sum(each.size for each in pieces) != found.size:
         raise root.refuse("parts", "have other sizes than the whole")
     if not all(is_hex_sha256(each) for each in (found.sha256, *(piece.sha256 for piece in pieces))):
         raise root.refuse("sha256", "or that of a part is not a SHA-256 in lower-case hexadecimal")
     return found
+
+
+def _piece(value: Shape) -> Piece:
+    value.only("name", "size", "sha256")
+    return Piece(value.text("name"), value.integer("size", 1), value.text("sha256"))
 
 
 def join(
@@ -163,6 +172,8 @@ def join(
     """
     parts = load_parts(manifest)
     target = target / parts.name if target.is_dir() else target
+    if target.is_dir() and not target.is_symlink():
+        raise PartsError(f"{target} is a folder", remedy="join to another name")
     growing = target.with_name(f".{target.name}.joining")
     with writing(target.parent, store=False), _alone(growing) as out:
         done, whole = _joined(out, parts, progress)
@@ -183,11 +194,31 @@ def join(
 def _alone(growing: Path) -> Iterator[BinaryIO]:
     """The growing file, which one process at a time writes; whoever waited for it opens what has its name by then."""
     while True:
-        with growing.open("a+b", buffering=0) as out:
+        with _growing(growing) as out:
             fcntl.flock(out, fcntl.LOCK_EX)
             if _is_at(out, growing):
                 yield out
                 return
+
+
+def _growing(path: Path) -> BinaryIO:
+    """The file, made where it is absent. Who prepared the medium must not choose what is written to: no links, no pipes."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        out = os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise _not_ours(path) from None
+    status = os.fstat(out.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        out.close()
+        raise _not_ours(path)
+    return out
+
+
+def _not_ours(path: Path) -> PartsError:
+    return PartsError(f"{path} is a link or no file: nothing of ours", remedy="remove it, or join to another folder")
 
 
 def _is_at(out: BinaryIO, path: Path) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,117 @@ def test_splitting_leaves_no_manifest_before_all_parts_are_there(whole: Path, tm
         split(whole, 3000, tmp_path / "parts", stop)
     assert not list((tmp_path / "parts").glob("*.json"))
     assert not list((tmp_path / "parts").glob(".*"))
+
+
+# -- what somebody prepared -----------------------------------------------------------------------------------------
+
+
+def pieces(manifest: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the list of parts."""
+    found = json.loads(manifest.read_text())["parts"]
+    change(found)
+    edit(manifest, parts=found)
+
+
+PIECES: dict[str, Callable[[list[dict[str, Any]]], object]] = {
+    "a part twice": lambda parts: parts.insert(1, dict(parts[0])),
+    "a part twice under the next name": lambda parts: parts.insert(1, {**parts[0], "name": parts[1]["name"]}),
+    "parts in another order": lambda parts: parts.reverse(),
+    "a part left out": lambda parts: parts.pop(1),
+    "a name that leads out": lambda parts: parts[0].update(name="../" + parts[0]["name"]),
+    "a name from the root": lambda parts: parts[0].update(name="/etc/passwd"),
+    "a name with a zero": lambda parts: parts[0].update(name=parts[0]["name"] + "\0"),
+    "a size that is larger": lambda parts: parts[0].update(size=parts[0]["size"] + 1),
+    "a size that is huge": lambda parts: parts[0].update(size=1 << 60),
+    "a size that is too large for 64 bits": lambda parts: parts[0].update(size=1 << 70),
+    "a size that is negative": lambda parts: parts[0].update(size=-1),
+    "a size that is nothing": lambda parts: parts[0].update(size=0),
+    "a size that is true": lambda parts: parts[0].update(size=True),
+    "a size with a point": lambda parts: parts[0].update(size=float(parts[0]["size"])),
+    "sizes that make up for each other": lambda parts: (
+        parts[0].update(size=parts[0]["size"] + 1),
+        parts[1].update(size=parts[1]["size"] - 1),
+    ),
+    "ten thousand parts": lambda parts: parts.extend([parts[0]] * 10_000),
+    "an unknown key in a part": lambda parts: parts[0].update(path="x"),
+}
+
+
+@pytest.mark.parametrize("lie", PIECES)
+def test_a_list_of_parts_that_lies_writes_nothing(lie: str, manifest: Path, tmp_path: Path) -> None:
+    pieces(manifest, PIECES[lie])
+    with pytest.raises(PartsError):
+        join(manifest, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    growing = tmp_path / ".again.joining"
+    assert not growing.exists() or growing.stat().st_size == 0
+
+
+def test_a_whole_of_nothing_does_not_take_the_place_of_a_file(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").write_bytes(b"kept")
+    edit(manifest, parts=[], size=0, sha256=hashlib.sha256(b"").hexdigest())
+    with pytest.raises(PartsError):
+        join(manifest, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("way", ["a link", "a second name", "a pipe", "a folder"])
+def test_what_grows_is_a_file_of_ours(way: str, manifest: Path, tmp_path: Path) -> None:
+    """Joined on the medium itself, whoever prepared it must not choose which file is cut off and written to."""
+    victim, growing = tmp_path / "victim", manifest.parent / ".again.joining"
+    victim.write_bytes(b"precious")
+    {"a link": lambda: growing.symlink_to(victim), "a second name": lambda: growing.hardlink_to(victim),
+     "a pipe": lambda: os.mkfifo(growing), "a folder": lambda: growing.mkdir()}[way]()  # fmt: skip
+    with pytest.raises(PartsError, match="nothing of ours"):
+        join(manifest, manifest.parent / "again")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_link_to_nowhere_is_not_followed_either(manifest: Path, tmp_path: Path) -> None:
+    (manifest.parent / ".again.joining").symlink_to(tmp_path / "made")
+    with pytest.raises(PartsError, match="nothing of ours"):
+        join(manifest, manifest.parent / "again")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_link_at_the_target_is_replaced_and_not_followed(whole: Path, manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "again").symlink_to(tmp_path / "victim")
+    join(manifest, tmp_path / "again")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert not (tmp_path / "again").is_symlink()
+    assert (tmp_path / "again").read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_at_the_target_is_an_error_of_ours(whole: Path, manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / whole.name).mkdir()
+    with pytest.raises(PartsError, match="is a folder"):
+        join(manifest, tmp_path)
+
+
+def test_a_part_that_is_a_link_elsewhere_says_nothing_of_what_is_there(manifest: Path, tmp_path: Path) -> None:
+    path = part(manifest, 2)
+    (tmp_path / "secret").write_bytes(b"s3cret" * 500)
+    path.unlink()
+    path.symlink_to(tmp_path / "secret")
+    assert (tmp_path / "secret").stat().st_size == SIZE
+    with pytest.raises(PartsError, match="is damaged, or a part of another bundle") as found:
+        join(manifest, tmp_path / "again")
+    assert "s3cret" not in str(found.value)
+    assert b"s3cret" not in (tmp_path / ".again.joining").read_bytes()
+
+
+@pytest.mark.parametrize("way", ["a pipe", "a folder", "a link to a device"])
+def test_a_manifest_or_part_that_is_no_file_does_not_keep_anybody_waiting(way: str, manifest: Path, tmp_path: Path) -> None:
+    make: Callable[[Path], object] = {
+        "a pipe": os.mkfifo, "a folder": Path.mkdir, "a link to a device": lambda path: path.symlink_to("/dev/zero")
+    }[way]  # fmt: skip
+    path = part(manifest, 2)
+    path.unlink()
+    make(path)
+    with pytest.raises(PartsError, match="part-0002 of"):
+        join(manifest, tmp_path / "again")
+    manifest.unlink()
+    make(manifest)
+    with pytest.raises(PartsError):
+        join(manifest, tmp_path / "again")

@@ -6,14 +6,19 @@ can do the same; this one needs no installation, and listens on loopback unless 
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 import stat
+import sys
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO, Final
+from socketserver import TCPServer
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 from kubewright.mirror.errors import ServeError
@@ -22,7 +27,9 @@ ADDRESS: Final = "127.0.0.1"
 PORT: Final = 8642
 #: requests at one time; further ones wait for their turn
 _AT_ONCE: Final = 64
-#: seconds that a client may be silent
+#: connections at one time, each with a thread; further ones are closed at once
+_CONNECTIONS: Final = 256
+#: seconds in which a request has to be there as a whole, and a piece of an answer taken
 _PATIENCE: Final = 60
 _TYPES: Final = {".html": "text/html; charset=utf-8", ".json": "application/json", ".info": "application/json"}
 _PLAIN: Final = (".mod", ".toml", "list", "README", "refs", "packs", "HEAD")
@@ -32,13 +39,72 @@ def make_server(root: Path, address: str = ADDRESS, port: int = PORT) -> Threadi
     """A server for a mirror, listening, not yet serving. Port 0: any. Raises ServeError."""
     handler = type("Handler", (_Handler,), {"root": root.resolve(), "slots": threading.BoundedSemaphore(_AT_ONCE)})
     try:
-        server = ThreadingHTTPServer((address, port), handler)
+        server = _Server((address, port), handler)
     except (OSError, OverflowError) as error:
         raise ServeError(
             f"cannot listen on {address} port {port}: {error}", remedy="name another --address or --port"
         ) from error
-    server.daemon_threads = True
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    """With room for so many connections, asking no name server, and with no traceback for a client that went away."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._room = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's asks for the host's name, which takes a while where nobody answers
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+class _Patient(io.RawIOBase):
+    """What a client sends, for so long and no longer, however slowly it comes."""
+
+    def __init__(self, connection: socket.socket, patience: float) -> None:
+        super().__init__()
+        self._connection, self._patience = connection, patience
+        self.begin()
+
+    def begin(self) -> None:
+        """A request begins: the time for it does, too."""
+        self._until = time.monotonic() + self._patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._patience)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -49,7 +115,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "kubewright"
     sys_version = ""
-    timeout = _PATIENCE
+    patience: float = _PATIENCE
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.patience)
+        self._incoming = _Patient(self.connection, self.patience)
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        self._incoming.begin()
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         self._answer(body=True)
@@ -61,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Not a word for each request; a proxy in front of it keeps books, if somebody wants them."""
 
     def _answer(self, *, body: bool) -> None:
+        if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
+            self.send_error(HTTPStatus.BAD_REQUEST)  # what it sends with a question must not be read as the next question
+            return
         with self.slots:
             stream = _open(self.root, self.path)
             if stream is None:

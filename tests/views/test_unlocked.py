@@ -71,3 +71,24 @@ def test_the_plan_of_k3s_is_the_golden_one() -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(shown)
     assert shown == GOLDEN.read_text()
+
+
+FROM_FACTS = (
+    "csi-driver-nfs", "flannel-cni-plugin", "klipper-helm", "klipper-lb", "livenessprobe", "node-driver-registrar", "openelb",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FROM_FACTS)
+def test_recipes_from_facts_can_be_planned(name: str) -> None:
+    """They have not been run on the real source: what they would run is known, and makes every output."""
+    project = Project(ROOT, {})
+    assert name not in project.lock.components, "it has been locked: take it off the list, and out of docs/k3s.md"
+    plan = make_plan(project, project.as_if_locked(name, "linux/amd64"))
+    recipe = project.recipe(name)
+    go_steps = [step.go for step in recipe.steps if step.go is not None]
+    packages = {package for step in go_steps for package in step.commands.values()}
+    written = {word for command in plan.commands for word in command.argv}
+    assert packages <= written
+    made = {program for step in go_steps for program in step.commands} | {word.rpartition("out/")[2] for word in written}
+    assert {output.path for output in recipe.outputs} <= made
+    assert f"not locked: ./doit lock:{name}" in as_text(plan)

@@ -30,16 +30,21 @@ _LIMITS: Final = strictjson.Limits(size=65536, string=8192, depth=4, values=200)
 _TOKEN: Final = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
+#: of the year 9999, the last that a time can be written in
+_LAST: Final = 253_402_300_799
+#: kubeadm dates certificates back by so many seconds
+_CLOCKS_DIFFER: Final = 300
 _REMEDY: Final = "make new join material on the control plane: kubewright join-token --out FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class JoinMaterial:
-    """``expires`` in seconds since 1970. Never printed: ``repr`` leaves the token out."""
+    """``made`` and ``expires``: seconds since 1970 by the control plane's clock. ``repr`` leaves the token out."""
 
     endpoint: str
     ca_hashes: tuple[str, ...]
     token: str
+    made: int
     expires: int
 
     def __repr__(self) -> str:
@@ -47,7 +52,7 @@ class JoinMaterial:
 
 
 def load_join(path: Path, now: float | None = None) -> JoinMaterial:
-    """The material in ``path``. Raises JoinError: readable by others, damaged, expired."""
+    """The material in ``path``. Raises JoinError: readable by others, damaged, expired, made later than it is here."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as reason:
@@ -64,13 +69,30 @@ def load_join(path: Path, now: float | None = None) -> JoinMaterial:
     except VerifyError as reason:
         raise JoinError(reason.message, remedy=_REMEDY) from None
     material = _material(value, path)
-    if material.expires < (time.time() if now is None else now):
-        raise JoinError(f"{path} has expired", remedy=_REMEDY)
+    _in_time(material, path, time.time() if now is None else now)
     return material
 
 
+def _in_time(material: JoinMaterial, path: Path, now: float) -> None:
+    """Hosts whose clocks differ do not accept each other's certificates; the material is what tells the other's clock."""
+    if now > material.expires:
+        raise JoinError(
+            f"{path} has expired at {_utc(material.expires)} UTC, and the clock of this host says {_utc(now)}",
+            remedy=f"{_REMEDY}; where a clock is wrong, set it first",
+        )
+    if now < material.made - _CLOCKS_DIFFER:
+        raise JoinError(
+            f"{path} was made at {_utc(material.made)} UTC by the control plane's clock, and this host's says {_utc(now)}",
+            remedy="set the clock that is wrong: all nodes have to agree",
+        )
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+
+
 def _material(value: object, path: Path) -> JoinMaterial:
-    keys = {"version", "endpoint", "ca_hashes", "token", "expires"}
+    keys = {"version", "endpoint", "ca_hashes", "token", "made", "expires"}
     if not isinstance(value, dict) or set(value) != keys or not strictjson.is_version(value["version"], FORMAT):
         raise JoinError(f"{path} is no join material", remedy=_REMEDY)
     hashes = value["ca_hashes"]
@@ -82,11 +104,11 @@ def _material(value: object, path: Path) -> JoinMaterial:
         and isinstance(hashes, list)
         and hashes
         and all(isinstance(each, str) and _HASH.fullmatch(each) for each in hashes)
-        and strictjson.is_integer(value["expires"])
+        and all(strictjson.is_integer(value[each]) and 0 <= value[each] <= _LAST for each in ("made", "expires"))
     )
     if not fits:
         raise JoinError(f"{path} is damaged", remedy=_REMEDY)
-    return JoinMaterial(value["endpoint"], tuple(hashes), value["token"], value["expires"])
+    return JoinMaterial(value["endpoint"], tuple(hashes), value["token"], value["made"], value["expires"])
 
 
 def new_join(host: Host, endpoint: str, minutes: int, out: Path) -> JoinMaterial:
@@ -103,7 +125,8 @@ def new_join(host: Host, endpoint: str, minutes: int, out: Path) -> JoinMaterial
             token = result.output.strip()
             if result.status or not _TOKEN.fullmatch(token):
                 raise JoinError("kubeadm token create gave no token", details="\n".join(result.errors.splitlines()[-10:]))
-            material = JoinMaterial(endpoint, hashes, token, int(time.time()) + minutes * 60)
+            now = int(time.time())
+            material = JoinMaterial(endpoint, hashes, token, now, now + minutes * 60)
             stream.write(_as_text(material))
     except BaseException:
         out.unlink(missing_ok=True)
@@ -117,6 +140,7 @@ def _as_text(material: JoinMaterial) -> str:
         "endpoint": material.endpoint,
         "ca_hashes": list(material.ca_hashes),
         "token": material.token,
+        "made": material.made,
         "expires": material.expires,
     }
     return json.dumps(value, indent=1) + "\n"

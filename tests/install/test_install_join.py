@@ -19,8 +19,10 @@ GOOD: dict[str, Any] = {
     "endpoint": "192.0.2.10:6443",
     "ca_hashes": ["sha256:" + "0" * 64],
     "token": "abcdef.0123456789abcdef",
+    "made": 1_999_998_200,
     "expires": 2_000_000_000,
 }
+NOW = 1_999_999_000
 
 
 def written(path: Path, value: object, mode: int = 0o600) -> Path:
@@ -30,30 +32,43 @@ def written(path: Path, value: object, mode: int = 0o600) -> Path:
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    found = load_join(written(tmp_path / "join", GOOD), now=1_900_000_000)
-    assert found == JoinMaterial("192.0.2.10:6443", ("sha256:" + "0" * 64,), "abcdef.0123456789abcdef", 2_000_000_000)
+    found = load_join(written(tmp_path / "join", GOOD), now=NOW)
+    assert found == JoinMaterial(
+        "192.0.2.10:6443", ("sha256:" + "0" * 64,), "abcdef.0123456789abcdef", 1_999_998_200, 2_000_000_000
+    )
 
 
 def test_it_never_shows_its_token(tmp_path: Path) -> None:
-    assert "0123456789abcdef" not in repr(load_join(written(tmp_path / "join", GOOD), now=0))
+    assert "0123456789abcdef" not in repr(load_join(written(tmp_path / "join", GOOD), now=NOW))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_others_may_not_read_or_write_it(tmp_path: Path, mode: int) -> None:
     with pytest.raises(JoinError, match="can be read by others"):
-        load_join(written(tmp_path / "join", GOOD, mode), now=0)
+        load_join(written(tmp_path / "join", GOOD, mode), now=NOW)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     written(tmp_path / "join", GOOD)
     (tmp_path / "link").symlink_to("join")
     with pytest.raises(JoinError):
-        load_join(tmp_path / "link", now=0)
+        load_join(tmp_path / "link", now=NOW)
 
 
 def test_it_expires(tmp_path: Path) -> None:
-    with pytest.raises(JoinError, match="has expired"):
+    with pytest.raises(
+        JoinError, match="has expired at 2033-05-18 03:33:20 UTC, and the clock of this host says 2033-05-18 03:33:21"
+    ):
         load_join(written(tmp_path / "join", GOOD), now=2_000_000_001)
+
+
+def test_a_clock_behind_the_control_planes_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "join", GOOD)
+    load_join(path, now=GOOD["made"] - 300)  # as much as kubeadm allows for
+    with pytest.raises(
+        JoinError, match="was made at 2033-05-18 03:03:20 UTC by the control plane's clock, and this host's says"
+    ):
+        load_join(path, now=GOOD["made"] - 301)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +84,14 @@ def test_it_expires(tmp_path: Path) -> None:
         {"version": True},
         {"version": 1.0},
         {"expires": True},
+        {"expires": 10**30},
+        {"made": -1},
         {"more": 1},
     ],
 )
 def test_anything_else_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(JoinError):
-        load_join(written(tmp_path / "join", {**GOOD, **change}), now=0)
+        load_join(written(tmp_path / "join", {**GOOD, **change}), now=NOW)
 
 
 _NEW_CERTIFICATE = [

@@ -29,7 +29,7 @@ from kubewright.install.settings import Cluster, Network
 from kubewright.install.start import _await
 from kubewright.install.uninstall import uninstall
 
-JOIN = JoinMaterial("192.0.2.10:6443", ("sha256:" + "0" * 64,), "zyxwvu.9876543210zyxwvu", 2_000_000_000)
+JOIN = JoinMaterial("192.0.2.10:6443", ("sha256:" + "0" * 64,), "zyxwvu.9876543210zyxwvu", 0, 2_000_000_000)
 
 
 def install(host: Host, source: Shelf, *, made: Content | None = None, **options: object) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kubewright.install.content import INSTALLER, RELEASE_FILES, STATEMENTS, Content, HostFile, Image, Manifest, image_names
+from kubewright.install.join import JoinMaterial
 from kubewright.install.plan import Facts
 from kubewright.install.settings import Cluster, LoadBalancer, Node
 
 CONTROL_PLANE = Node("one", "192.0.2.10", "control-plane")
 WORKER = Node("two", "192.0.2.11", "worker")
 CLUSTER = Cluster(name="site", load_balancer=LoadBalancer(("192.0.2.200-192.0.2.220",)), nodes=(CONTROL_PLANE, WORKER))
+JOIN = JoinMaterial("192.0.2.10:6443", ("sha256:" + "0" * 64,), "zyxwvu.9876543210zyxwvu", 0, 2_000_000_000)
 FACTS = Facts("one", "192.0.2.10", "linux/amd64", 2, True)
 
 _COMPONENTS = {

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contents import CLUSTER, Shelf, content
+from contents import CLUSTER, JOIN, Shelf, content
 
 from kubewright.install import preflight, run, status
 from kubewright.install.content import Content
@@ -22,14 +22,11 @@ from kubewright.install.errors import (
     UnhealthyError,
 )
 from kubewright.install.host import Host
-from kubewright.install.join import JoinMaterial
 from kubewright.install.journal import opened, read
 from kubewright.install.plan import Await
 from kubewright.install.settings import Cluster, Network
 from kubewright.install.start import _await
 from kubewright.install.uninstall import uninstall
-
-JOIN = JoinMaterial("192.0.2.10:6443", ("sha256:" + "0" * 64,), "zyxwvu.9876543210zyxwvu", 0, 2_000_000_000)
 
 
 def install(host: Host, source: Shelf, *, made: Content | None = None, **options: object) -> None:

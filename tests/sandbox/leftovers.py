@@ -38,7 +38,7 @@ def containers(bench: Bench) -> list[str]:
 
     client = docker.from_env()
     try:
-        return [found.name for found in client.containers.list(all=True) if _mounts(found, bench.probe)]
+        return [found.name for found in client.containers.list(all=True, ignore_removed=True) if _mounts(found, bench.probe)]
     finally:
         client.close()
 

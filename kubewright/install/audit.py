@@ -20,10 +20,10 @@ from kubewright.files.digest import sha256_file
 from kubewright.install.errors import InstallError, JournalError, UnknownProgramError
 from kubewright.install.host import Host
 from kubewright.install.journal import Journal
+from kubewright.install.runtime import blob_path
 from kubewright.verify import strictjson
 from kubewright.verify.errors import VerifyError
 
-_BLOBS: Final = "/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256"
 _LISTED: Final = "JSON: an object of SHA-256 -> PACKAGE/PATH"
 _LIMITS: Final = strictjson.Limits(size=64 << 20, string=4096, depth=4, values=2_000_000)
 _CHUNK: Final = 1 << 20
@@ -143,7 +143,7 @@ def _layers(host: Host, manifest: str) -> Iterator[str]:
 
 
 def _blob(host: Host, digest: str) -> Path:
-    path = host.path(f"{_BLOBS}/{digest.removeprefix('sha256:')}")
+    path = host.path(blob_path(digest))
     if not path.is_file():
         raise InstallError(f"containerd no longer has {digest}", remedy="kubewright install, again, imports what is missing")
     return path

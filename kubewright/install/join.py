@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from kubewright.files.digest import sha256_bytes
 from kubewright.install.errors import JoinError
 from kubewright.install.host import Host
 from kubewright.install.plan import current
@@ -169,7 +169,7 @@ def ca_hash(pem: str) -> str:
         # after version, serialNumber, signature, issuer, validity, subject: subjectPublicKeyInfo is what was split off last
     except (ValueError, IndexError, binascii.Error):
         raise JoinError("the cluster's CA certificate cannot be read", remedy=f"look at {CA}") from None
-    return "sha256:" + hashlib.sha256(whole).hexdigest()
+    return sha256_bytes(whole)
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

@@ -6,12 +6,12 @@ them (a Corefile, kube-proxy's configuration) is written anew from typed data, n
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
+from kubewright.files.digest import sha256_bytes
 from kubewright.install.content import Content, Manifest
 from kubewright.install.errors import ContentError
 from kubewright.install.render import json_text
@@ -24,7 +24,7 @@ _REMEDY: Final = "the bundle was made by another kubewright; use the installer t
 
 def parse(data: bytes, manifest: Manifest) -> list[Object]:
     """The objects in a manifest's bytes (YAML). Raises ContentError."""
-    if "sha256:" + hashlib.sha256(data).hexdigest() != manifest.digest:
+    if sha256_bytes(data) != manifest.digest:
         raise ContentError(f"the manifest {manifest.name} is not the verified one", remedy="copy the bundle again")
     try:
         items = [item for item in yaml.safe_load_all(data.decode()) if item is not None]

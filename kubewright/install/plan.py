@@ -7,12 +7,12 @@ directory whose name is the digest of what is in it; ``current`` points to it. W
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from kubewright.canonical import canonical_digest
+from kubewright.files.digest import sha256_bytes
 from kubewright.install.content import HostFile, Image
 from kubewright.install.settings import Node
 
@@ -44,7 +44,7 @@ class File:
     def digest(self) -> str:
         if isinstance(self.content, HostFile):
             return self.content.digest
-        return "sha256:" + hashlib.sha256(self.content.encode()).hexdigest()
+        return sha256_bytes(self.content.encode())
 
     @property
     def size(self) -> int:

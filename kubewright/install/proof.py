@@ -7,7 +7,6 @@ verifier's log has to show both calls: a configuration that goes past it (an emp
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,18 +15,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from kubewright.files.digest import sha256_bytes
 from kubewright.install.cri import pull_image
 from kubewright.install.errors import JournalError, PullCheckError
 from kubewright.install.host import Host
 from kubewright.install.journal import Journal
 from kubewright.install.judge import Judgement, judgements, log_size
-from kubewright.install.plan import current
 from kubewright.install.pulls import ADVICE, CHECK_PORT
-from kubewright.install.runtime import SOCKET
+from kubewright.install.runtime import CTR, SOCKET
 
 #: the smallest image of all, and every node has it
 IMAGE: Final = "pause"
-_CTR: Final = (current("bin/ctr"), "--namespace", "k8s.io")
 _LARGEST: Final = 64 << 20
 _REMEDY: Final = (
     "until this is put right, any image that a registry offers would run here: look at containerd's configuration "
@@ -62,8 +60,8 @@ def prove(host: Host, journal: Journal) -> str:
         try:
             refused = _pull(host, reference, registry, twin, wanted=False)
         finally:  # the name is the signed image's again, whatever happened, and image collection leaves it alone
-            host.run((*_CTR, "images", "tag", "--force", f"{reference.rpartition(':')[0]}@{digest}", reference))
-            host.run((*_CTR, "images", "label", reference, "io.cri-containerd.pinned=pinned"))
+            host.run((*CTR, "images", "tag", "--force", f"{reference.rpartition(':')[0]}@{digest}", reference))
+            host.run((*CTR, "images", "label", reference, "io.cri-containerd.pinned=pinned"))
     return f"pulled: {reference} ({allowed.reason}); its unsigned twin was refused: {refused.reason}"
 
 
@@ -84,8 +82,8 @@ def _signed(host: Host, digest: str) -> Offer:
 
 
 def _blob(host: Host, digest: str) -> bytes:
-    result = host.run_bytes((*_CTR, "content", "get", digest))
-    if len(result) > _LARGEST or _digest(result) != digest:
+    result = host.run_bytes((*CTR, "content", "get", digest))
+    if len(result) > _LARGEST or sha256_bytes(result) != digest:
         raise PullCheckError(f"containerd has no blob {digest} of {IMAGE}", remedy="kubewright install imports it again")
     return result
 
@@ -96,13 +94,9 @@ def twin_of(offer: Offer) -> Offer:
     config = json.loads(offer.blobs[manifest["config"]["digest"]])
     config.setdefault("config", {}).setdefault("Labels", {})["unsigned"] = "twin"
     data = json.dumps(config).encode()
-    manifest["config"] |= {"digest": _digest(data), "size": len(data)}
+    manifest["config"] |= {"digest": sha256_bytes(data), "size": len(data)}
     made = json.dumps(manifest).encode()
-    return Offer(_digest(made), offer.media_type, {**offer.blobs, _digest(data): data, _digest(made): made})
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return Offer(sha256_bytes(made), offer.media_type, {**offer.blobs, sha256_bytes(data): data, sha256_bytes(made): made})
 
 
 def _pull(host: Host, reference: str, registry: Registry, offer: Offer, *, wanted: bool) -> Judgement:

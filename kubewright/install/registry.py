@@ -8,7 +8,6 @@ node pulls from it goes through the verifier as everything does, so it needs no 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from kubewright.files.digest import sha256_bytes
 from kubewright.install.content import Content, Image
 from kubewright.install.errors import ContentError, SiteError
 from kubewright.install.host import Host
@@ -23,13 +23,12 @@ from kubewright.install.journal import write_atomically
 from kubewright.install.plan import HOME, File, Give, Serve, Step, current
 from kubewright.install.pulls import HOSTS, nobody
 from kubewright.install.render import json_text, toml
+from kubewright.install.runtime import blob_path
 from kubewright.install.settings import Cluster, Node
 
 PORT: Final = 5000
 STORAGE: Final = f"{HOME}/registry"
 CONFIG: Final = "etc/registry/config.json"
-#: containerd's content store
-_BLOBS: Final = "/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256"
 _NOBODY: Final = 65534
 _NAME: Final = "kubewright-registry"
 
@@ -168,14 +167,14 @@ def _links(tag: str, digest: str, parts: list[str]) -> Iterator[tuple[str, str]]
 
 def _manifest(host: Host, digest: str) -> dict[str, Any]:
     data = _there(host, digest).read_bytes()
-    if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+    if sha256_bytes(data) != digest:
         raise ContentError(f"containerd's blob {digest} is damaged", remedy="kubewright uninstall, then install")
     value: dict[str, Any] = json.loads(data)
     return value
 
 
 def _there(host: Host, digest: str) -> Path:
-    path = host.path(f"{_BLOBS}/{digest.removeprefix('sha256:')}")
+    path = host.path(blob_path(digest))
     if not path.is_file():
         raise ContentError(f"containerd has no blob {digest}", remedy="run the same command again: images are imported anew")
     return path

@@ -11,6 +11,8 @@ from kubewright.install.render import Section, sysctl, toml, unit
 from kubewright.install.settings import Cluster
 
 SOCKET: Final = "/run/containerd/containerd.sock"
+#: containerd's own client, in the namespace that pods' images are in
+CTR: Final = (current("bin/ctr"), "--namespace", "k8s.io")
 SERVICES: Final = ("containerd.service", "kubelet.service")
 MODULES: Final = ("overlay", "br_netfilter", "vxlan", "nf_tables")
 #: the last three are what the kubelet's protectKernelDefaults insists on
@@ -28,6 +30,11 @@ SETTINGS: Final = (
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES: Final = "io.containerd.cri.v1.images"
 _RUNTIME: Final = "io.containerd.cri.v1.runtime"
+
+
+def blob_path(digest: str) -> str:
+    """Where containerd's content store has a blob."""
+    return f"/var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
 def containerd_toml(content: Content, facts: Facts) -> str:

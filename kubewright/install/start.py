@@ -23,14 +23,13 @@ from kubewright.install.kubernetes import ADMIN
 from kubewright.install.plan import Apply, Await, Give, Import, Kubeadm, NewSecret, Plan, Run, Serve, Step, current
 from kubewright.install.registry import fill_storage
 from kubewright.install.render import documents, json_text
-from kubewright.install.runtime import SOCKET
+from kubewright.install.runtime import CTR, SOCKET
 
 Watch = Callable[[str], None]
 
 #: where what holds a token is written: memory, gone with a reboot
 RUN: Final = "/run/kubewright"
 _KUBEADM: Final = current("bin/kubeadm")
-_CTR: Final = (current("bin/ctr"), "--namespace", "k8s.io")
 _FIELD_MANAGER: Final = "kubewright"
 
 
@@ -142,7 +141,7 @@ def _import(step: Import, tools: Tools) -> None:
     if _known(tools.host, wanted) == wanted:
         return
     # pinned: the kubelet's image collection must not remove what cannot be fetched again
-    argv = (*_CTR, "images", "import", "--label", "io.cri-containerd.pinned=pinned", "-")
+    argv = (*CTR, "images", "import", "--label", "io.cri-containerd.pinned=pinned", "-")
     process = tools.host.start(argv)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -170,7 +169,7 @@ def _import(step: Import, tools: Tools) -> None:
 def _known(host: Host, wanted: Mapping[str, str]) -> dict[str, str]:
     """Name -> digest of the wanted images that containerd has complete."""
     found = {}
-    for line in must(host.run((*_CTR, "images", "ls"))).splitlines()[1:]:
+    for line in must(host.run((*CTR, "images", "ls"))).splitlines()[1:]:
         name, _, rest = line.partition(" ")
         digest = next((word for word in rest.split() if word.startswith("sha256:")), "")
         if name in wanted:

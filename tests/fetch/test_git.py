@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -427,12 +428,11 @@ def test_the_user_s_ways_to_an_origin_do_count(origin: GitRepository, tmp_path: 
     assert git.resolve("https://corporate.invalid/repo", "refs/tags/v1").commit == commit
 
 
-def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: Callable[..., str], tmp_path: Path) -> None:
-    commit = origin.commit(FILES, "v1")
-    origin.git("update-server-info")
-    wanted = "Basic " + base64.b64encode(b"us er:p@ss").decode()
+def guarded(folder: Path, who: bytes) -> type[BaseHTTPRequestHandler]:
+    """A handler that gives out a folder's files to ``who``, USER:PASSWORD, and to nobody else."""
+    wanted = "Basic " + base64.b64encode(who).decode()
 
-    class Guarded(files_of(origin.path)):  # type: ignore[misc]
+    class Guarded(files_of(folder)):  # type: ignore[misc]
         def do_GET(self) -> None:  # noqa: N802
             if self.headers.get("Authorization") == wanted:
                 super().do_GET()
@@ -442,7 +442,13 @@ def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: 
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    url = serve(Guarded).replace("http://", "http://us%20er:p%40ss@") + "/.git"
+    return Guarded
+
+
+def test_a_password_in_the_url_reaches_the_server(origin: GitRepository, serve: Callable[..., str], tmp_path: Path) -> None:
+    commit = origin.commit(FILES, "v1")
+    origin.git("update-server-info")
+    url = serve(guarded(origin.path, b"us er:p@ss")).replace("http://", "http://us%20er:p%40ss@") + "/.git"
     assert fetch(url, commit, tmp_path).commit == commit
     assert b"p@ss" not in b"".join(path.read_bytes() for path in (tmp_path / "store.git").rglob("*") if path.is_file())
     with pytest.raises(OriginError, match="does not let us in"):
@@ -455,24 +461,12 @@ def test_a_credential_helper_of_the_user_s_is_asked(
 ) -> None:
     commit = origin.commit(FILES, "v1")
     origin.git("update-server-info")
-    wanted = "Basic " + base64.b64encode(b"site:right").decode()
-
-    class Guarded(files_of(origin.path)):  # type: ignore[misc]
-        def do_GET(self) -> None:  # noqa: N802
-            if self.headers.get("Authorization") == wanted:
-                super().do_GET()
-                return
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="x"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
     helper = tmp_path / "helper"
     helper.write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\necho username=site\necho password={password}\n")
     helper.chmod(0o755)
     (tmp_path / "gitconfig").write_text(f"[credential]\nhelper = {helper}\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    url = serve(Guarded) + "/.git"
+    url = serve(guarded(origin.path, b"site:right")) + "/.git"
     if password == "right":
         assert fetch(url, commit, tmp_path).commit == commit
     else:
